@@ -1,0 +1,1 @@
+"""One module for each group of experiments: a frozen ``Config`` and ``run``."""

@@ -1,0 +1,18 @@
+"""Settings that every test runs under."""
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import jax
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+# Makes JAX refuse an (n,) minus (n, 1) that would silently become (n, n).
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(params=[1, 2, 3])
+def key(request):
+    """Three seeds for whatever is random."""
+    return jax.random.key(request.param)
