@@ -1,0 +1,116 @@
+"""Class averages and the few matrix functions that the rest is written in."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+
+def check_labels(y, *, num_classes: int, length: int | None = None) -> None:
+    """Refuse labels that no class average can be taken over.
+
+    Reads values, so it is skipped for traced arrays: call it at the edge,
+    outside `jit` and `vmap`.
+
+    Args:
+        y: n integer labels.
+        num_classes: C; labels are 0 … C-1.
+        length: the number of rows that the labels are for, if there is one.
+
+    Raises:
+        ValueError: on a wrong length, a label outside 0 … C-1, fewer than two
+            classes, or a class without members.
+    """
+    if num_classes < 2:
+        raise ValueError(
+            f"collapse compares classes: num_classes is {num_classes}, at least 2 needed"
+        )
+    if length is not None and y.shape != (length,):
+        raise ValueError(f"labels have shape {y.shape}, the data have {length} rows")
+    if is_traced(y):
+        return
+    labels = np.asarray(y)
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels are integers 0 … C-1, not {labels.dtype}")
+    if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
+        raise ValueError(
+            f"labels run from {labels.min()} to {labels.max()}, "
+            f"but num_classes={num_classes} allows 0 to {num_classes - 1}"
+        )
+    empty = np.flatnonzero(np.bincount(labels, minlength=num_classes) == 0)
+    if empty.size:
+        raise ValueError(f"no members in class {', '.join(map(str, empty))}")
+
+
+def check_finite(name: str, array) -> None:
+    """Refuse NaN and infinity in a concrete array.
+
+    Raises:
+        ValueError: with the count and the first position.
+    """
+    if is_traced(array):
+        return
+    bad = np.argwhere(~np.isfinite(np.asarray(array)))
+    if bad.size:
+        where = tuple(map(int, bad[0]))
+        raise ValueError(f"{name} has {len(bad)} entries that are not finite, the first at {where}")
+
+
+def is_traced(array) -> bool:
+    """Whether JAX is tracing `array`, so that its values cannot be read."""
+    return isinstance(array, jax.core.Tracer)
+
+
+def one_hot(y: Int[Array, " n"], *, num_classes: int, dtype=float) -> Float[Array, "n c"]:
+    """The n×C indicator matrix of the labels."""
+    return (y[:, None] == jnp.arange(num_classes)[None, :]).astype(dtype)
+
+
+def class_averager(y: Int[Array, " n"], *, num_classes: int, dtype=float) -> Float[Array, "n c"]:
+    r"""The n×C matrix A with $A_{ic} = 1/n_c$ if sample i is of class c, else 0.
+
+    Class means of the rows of H are then $A^\top H$, and block averages of a
+    kernel are $A^\top K A$: two products, no loop over classes.
+    """
+    members = one_hot(y, num_classes=num_classes, dtype=dtype)
+    return members / members.sum(axis=0, keepdims=True)
+
+
+def class_means(
+    H: Float[Array, "n p"], y: Int[Array, " n"], *, num_classes: int
+) -> Float[Array, "c p"]:
+    """Mean of the rows of H over each class."""
+    return class_averager(y, num_classes=num_classes, dtype=H.dtype).T @ H
+
+
+def block_means(
+    K: Float[Array, "n n"], y: Int[Array, " n"], *, num_classes: int
+) -> Float[Array, "c c"]:
+    r"""Mean of a kernel over each pair of classes, diagonal entries included.
+
+    $$\bar K_{cc'} = \frac{1}{n_c n_{c'}} \sum_{i \in c,\, j \in c'} K_{ij}.$$
+    """
+    average = class_averager(y, num_classes=num_classes, dtype=K.dtype)
+    return average.T @ (K @ average)
+
+
+def centring(n: int) -> Float[Array, "n n"]:
+    r"""The projector $I - \frac1n \mathbf 1 \mathbf 1^\top$."""
+    return jnp.eye(n) - 1.0 / n
+
+
+def simplex_gram(num_classes: int) -> Float[Array, "c c"]:
+    r"""Gram matrix of the simplex equiangular tight frame with unit vectors.
+
+    $$\tfrac{C}{C-1} \big(I - \tfrac1C \mathbf 1 \mathbf 1^\top\big).$$
+    """
+    return num_classes / (num_classes - 1) * centring(num_classes)
+
+
+def psd_sqrt(M: Float[Array, "d d"]) -> Float[Array, "d d"]:
+    """The symmetric square root of a positive semi-definite matrix.
+
+    Eigenvalues below zero, which rounding leaves behind, count as zero.
+    """
+    values, vectors = jnp.linalg.eigh(0.5 * (M + M.T))
+    return (vectors * jnp.sqrt(jnp.clip(values, min=0.0))[None, :]) @ vectors.T
