@@ -5,13 +5,14 @@ agreement. A notebook records the number; the verdict is a pure function of the 
 of what was measured, so there is no place where one could be typed.
 """
 
-import argparse
 import dataclasses
 import datetime
 import json
 import math
 from pathlib import Path
+from typing import Literal
 
+import tyro
 import yaml
 
 from ncutils import workspace
@@ -286,15 +287,13 @@ def write_ledger(scale: str) -> Path:
     return workspace.write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def main() -> None:
-    """`python -m ncutils.claims --scale quick` writes the ledger and counts it."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--scale", default="quick", choices=workspace.SCALES)
-    path = write_ledger(parser.parse_args().scale)
+def main(scale: Literal["smoke", "quick", "paper"] = "quick") -> None:
+    """Write the ledger of one scale and count its verdicts."""
+    path = write_ledger(scale)
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
     counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
     print(f"{len(rows)} claims: " + ", ".join(f"{n} {word}" for word, n in counts.items() if n))
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)
