@@ -1,0 +1,47 @@
+# make book            the book at SCALE=smoke | quick | paper, then open _build/html/index.html
+# make test            the smoke book, then every test
+# make bench           speed against plain implementations
+# make lock | flip     accept the smoke figures' arrays as references | compare with the accepted ones
+# make serve | clean   look at the book in a browser | forget everything that was built
+# make requirements    resolve requirements/project.in into requirements.lock and environment.yml
+# make scorecard       archive the quick ledger and write it into README.md
+SCALE ?= quick
+CORES ?= 2
+PORT ?= 8000
+PY := .venv/bin/python
+INSTALLED := .venv/.installed
+
+.PHONY: book test bench lock flip serve clean requirements scorecard
+
+book: $(INSTALLED)
+	@$(PY) -m pipeline.book --scale $(SCALE) --cores $(CORES)
+
+test: $(INSTALLED)
+	@$(PY) -m pipeline.book --scale smoke --cores $(CORES) --no-link
+	@$(PY) -m pipeline.check --cores $(CORES)
+
+bench: $(INSTALLED)
+	@$(PY) -m pytest benchmarks --benchmark-only --benchmark-warmup=on
+
+lock: $(INSTALLED)
+	@$(PY) -m pipeline.book --scale smoke --cores $(CORES) --no-link
+	@$(PY) -m pipeline.lock
+
+flip: $(INSTALLED)
+	@$(PY) -m pipeline.book --scale smoke --cores $(CORES) --no-link
+	@$(PY) -m pipeline.flip
+
+serve: $(INSTALLED)
+	@$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+scorecard: book
+	@$(PY) -m pipeline.scorecard --archive
+
+requirements: $(INSTALLED)
+	@$(PY) -m pipeline.requirements
+
+clean:
+	rm -rf _build .snakemake
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@sh pipeline/install.sh

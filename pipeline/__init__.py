@@ -1,0 +1,1 @@
+"""What drives the notebooks and the book; none of it is mathematics."""
