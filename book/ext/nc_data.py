@@ -1,0 +1,171 @@
+"""What the book reads from the staged tree, and how it writes numbers.
+
+The tree holds, beside ``_config.yml``, ``ledger.json`` and the folders
+``figures/`` and ``pages/``. Nothing here knows about Sphinx.
+"""
+
+import json
+import math
+import re
+from datetime import datetime
+from pathlib import Path
+
+#: Every verdict: the word on a badge and the CSS class that colours it.
+VERDICTS = {
+    "holds": ("holds", "nc-holds"),
+    "holds with deviation": ("holds with deviation", "nc-deviates"),
+    "fails": ("fails", "nc-fails"),
+    "not decided at this scale": ("not decided", "nc-undecided"),
+    "not computable here": ("not computable", "nc-absent"),
+}
+
+#: The papers, as table captions and row headings name them.
+PAPERS = {
+    "P1": "Kothapalli & Tirer, Can kernel methods explain how the data affects neural collapse?",
+    "P2": "Seleznova et al., Neural (tangent kernel) collapse",
+    "P3": "Beaglehole et al., Average gradient outer product as a mechanism for deep neural "
+    "collapse",
+}
+
+RELATIONS = {"==": "=", "<=": "≤", ">=": "≥"}
+
+#: Suffix of a ``measured`` role: the field it shows and its significant digits.
+FIELDS = {
+    "value": ("value", 3),
+    "control": ("control_value", 3),
+    "expected": ("expected", 6),
+    "tolerance": ("tolerance", 6),
+    "deviation": ("deviation", 6),
+    "spread": ("spread", 2),
+    "n": ("n", 12),
+}
+
+
+def read_json(path: Path) -> dict | None:
+    """The object in ``path``, or None where there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def slug(claim: str) -> str:
+    """``P1-T41x`` as an anchor: lower case, letters, digits and single hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", claim.lower()).strip("-")
+
+
+def split_number(value, digits: int = 3) -> tuple[str, str | None]:
+    """A number as (mantissa, exponent of ten or None), rounded to ``digits``.
+
+    Whole numbers stay whole, small and large ones get a power of ten, and the
+    mantissa is empty where it would be 1 (``10⁻¹⁰``, not ``1 × 10⁻¹⁰``).
+    """
+    if value is None:
+        return "—", None
+    if isinstance(value, bool):
+        return ("yes" if value else "no"), None
+    if not isinstance(value, int | float):
+        return str(value), None
+    if math.isnan(value):
+        return "not a number", None
+    if math.isinf(value):
+        return ("∞" if value > 0 else "−∞"), None
+    if float(value).is_integer() and abs(value) < 1e5:
+        return f"{int(value):d}".replace("-", "−"), None
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    power = int(exponent)
+    if -4 <= power < 5:
+        text = f"{float(f'{value:.{digits}g}'):f}".rstrip("0").rstrip(".")
+        return text.replace("-", "−"), None
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    mantissa = {"1": "", "-1": "−"}.get(mantissa, mantissa.replace("-", "−"))
+    return mantissa, str(power).replace("-", "−")
+
+
+def plain_number(value, digits: int = 3) -> str:
+    """A number in one string, for tooltips."""
+    mantissa, power = split_number(value, digits)
+    if power is None:
+        return mantissa
+    return f"{mantissa}e{power}" if mantissa.strip("−") else f"{mantissa}1e{power}"
+
+
+def duration(seconds: float | None) -> str | None:
+    """``0.4 s``, ``42 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    if seconds is None:
+        return None
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def seed_words(seeds) -> str | None:
+    """``seed 0``, ``seeds 0–9`` or ``seeds 1, 4, 7``."""
+    if seeds is None or seeds == [] or seeds == "":
+        return None
+    if not isinstance(seeds, list):
+        return f"seed {seeds}"
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    whole = all(isinstance(seed, int) for seed in seeds)
+    if whole and len(seeds) > 2 and seeds == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"seeds {seeds[0]}–{seeds[-1]}"
+    return "seeds " + ", ".join(str(seed) for seed in seeds)
+
+
+def day(stamp: str | None) -> str | None:
+    """The day of an ISO time stamp, written out; the text itself where it is none."""
+    if not stamp:
+        return None
+    try:
+        when = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+    except ValueError:
+        return stamp
+    return f"{when.day} {when:%B %Y}"
+
+
+def provenance(record: dict, *, verb: str) -> list[str]:
+    """The parts of a provenance line: scale and device, commit, time, seeds."""
+    device = f" on {record['device']}" if record.get("device") else ""
+    parts = [f"{verb} at {record.get('scale', 'unknown')} scale{device}"]
+    if record.get("seconds") is not None:
+        parts.append(duration(record["seconds"]))
+    memory = record.get("peak_memory_mb")
+    if memory is not None:
+        parts.append(f"peak memory {memory:.0f} MB")
+    parts.append(seed_words(record.get("seeds")))
+    parts.append(f"commit {record.get('commit') or 'unknown'}")
+    parts.append(day(record.get("date") or record.get("made")))
+    version = (record.get("versions") or {}).get("jax")
+    parts.append(f"jax {version}" if version else None)
+    return [part for part in parts if part]
+
+
+class Ledger:
+    """The judged claims of one build."""
+
+    def __init__(self, path: Path):
+        """Read ``path``; an absent file leaves a ledger without rows."""
+        self.path = path
+        content = read_json(path)
+        self.found = content is not None
+        self.header = {key: value for key, value in (content or {}).items() if key != "rows"}
+        self.rows = {row["id"]: row for row in (content or {}).get("rows", [])}
+
+    def of(self, paper: str) -> list[dict]:
+        """The rows of one paper, in the order of the ledger."""
+        return [row for row in self.rows.values() if row["paper"] == paper]
+
+    def papers(self) -> list[str]:
+        """The papers that have a row, in the order of PAPERS, strangers last."""
+        seen = {row["paper"]: None for row in self.rows.values()}
+        return [p for p in PAPERS if p in seen] + [p for p in seen if p not in PAPERS]
+
+    def count(self, paper: str | None, verdict: str) -> int:
+        """How many rows of a paper (all with None) carry ``verdict``."""
+        return sum(
+            row["verdict"] == verdict and paper in (None, row["paper"])
+            for row in self.rows.values()
+        )

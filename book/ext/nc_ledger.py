@@ -1,0 +1,169 @@
+"""The directives ``ledger`` and ``scorecard``: tables made from the ledger file."""
+
+from typing import ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from nc_data import PAPERS, VERDICTS, slug
+from nc_nodes import condition, find_row, logger, make, number, verdict_mark
+from sphinx.util.docutils import SphinxDirective
+
+COLUMNS = ("Claim", "Stated", "Measured", "Control", "Verdict")
+
+
+def small(*children, **options):
+    """A line in small print."""
+    return make("div", *children, classes=["nc-small"], **options)
+
+
+class LedgerDirective(SphinxDirective):
+    """One table for each paper, one row for each claim."""
+
+    option_spec: ClassVar = {"paper": directives.unchanged}
+
+    def run(self):
+        ledger = self.env.app.nc_ledger
+        self.env.note_dependency(str(ledger.path))
+        self.env.nc_generated.add(self.env.docname)
+        papers = [self.options["paper"]] if "paper" in self.options else ledger.papers()
+        for paper in papers:
+            if not ledger.of(paper):
+                logger.warning(
+                    "no claim of paper %r in the ledger", paper, location=self.get_location()
+                )
+        return [self.table(paper, ledger.of(paper)) for paper in papers if ledger.of(paper)]
+
+    def table(self, paper: str, rows: list[dict]):
+        head = [make("th", word, scope="col", role="columnheader") for word in COLUMNS]
+        return make(
+            "div",
+            make(
+                "table",
+                make("caption", make("strong", paper), " ", PAPERS.get(paper, "")),
+                make("thead", make("tr", *head, role="row"), role="rowgroup"),
+                make("tbody", *[self.row(row) for row in rows], role="rowgroup"),
+                classes=["nc-ledger"],
+                role="table",
+            ),
+            classes=["nc-table"],
+            ids=[f"ledger-{slug(paper)}"],
+        )
+
+    def row(self, row: dict):
+        anchor = f"claim-{slug(row['id'])}"
+        # A claim shown twice keeps its anchor where it is shown first.
+        first = self.env.nc_rows.setdefault(row["id"], (self.env.docname, anchor))
+        mine = first[0] == self.env.docname and anchor not in self.state.document.ids
+        if mine:
+            self.state.document.ids[anchor] = None
+        cells = [self.stated(row), self.measured(row), self.control(row), self.verdict(row)]
+        return make(
+            "tr",
+            make("th", *self.claim(row), scope="row", role="rowheader"),
+            *[
+                make("td", *cell, role="cell", data_label=word)
+                for word, cell in zip(COLUMNS[1:], cells, strict=True)
+            ],
+            ids=[anchor] if mine else [],
+            role="row",
+            classes=["nc-row", VERDICTS[row["verdict"]][1]],
+        )
+
+    def inline(self, text: str) -> list[nodes.Node]:
+        return self.parse_inline(text)[0]
+
+    def claim(self, row: dict):
+        page = row["page"]
+        place = nodes.reference(
+            "", page.replace("_", " "), internal=True, nc_place=row["id"], nc_page=page
+        )
+        rests = []
+        for other in row.get("depends") or []:
+            find_row(self.env, other, self.get_location())
+            link = nodes.reference("", other, internal=True, nc_row=other)
+            rests += [" · rests on " if not rests else ", ", link]
+        return [
+            make(
+                "div",
+                make("span", row["id"], classes=["nc-id"]),
+                make("span", row["number"], classes=["nc-paper-number"]),
+                classes=["nc-claim-head"],
+            ),
+            make("div", *self.inline(row["statement"]), classes=["nc-statement"]),
+            small(row["kind"], " · on the page ", place, *rests),
+        ]
+
+    def stated(self, row: dict):
+        lines = [make("div", *condition(row), classes=["nc-figure-number"])]
+        lines.append(small("tolerance ", *number(row.get("tolerance"), 6)))
+        if row.get("deviation") is not None:
+            lines.append(small("deviation up to ", *number(row["deviation"], 6)))
+        return [*lines, small(*self.inline(row["quantity"]))]
+
+    def measured(self, row: dict):
+        value = make("div", *number(row.get("value")), classes=["nc-figure-number"])
+        if row.get("spread") is not None:
+            value += [nodes.Text(" ± "), *number(row["spread"], 2)]
+        notes = []
+        if row.get("n") is not None:
+            notes.append(f"n = {row['n']}")
+        if row.get("value") is not None and row.get("scale"):
+            notes.append(f"{row['scale']} scale")
+        return [value, small(", ".join(notes))] if notes else [value]
+
+    def control(self, row: dict):
+        value = make("div", *number(row.get("control_value")), classes=["nc-figure-number"])
+        return [value, small(*self.inline(row["control"]))] if row.get("control") else [value]
+
+    def verdict(self, row: dict):
+        lines = [verdict_mark(row["verdict"])]
+        if row.get("reason"):
+            lines.append(small(*self.inline(row["reason"])))
+        half, double = row.get("half_tolerance"), row.get("double_tolerance")
+        if half and double and row.get("value") is not None:
+            if half == double == row["verdict"]:
+                lines.append(small("the same at half and at double the tolerance"))
+            else:
+                lines.append(small(f"half the tolerance: {half}; double: {double}"))
+        return lines
+
+
+class ScorecardDirective(SphinxDirective):
+    """How many claims of each paper carry each verdict."""
+
+    def run(self):
+        ledger = self.env.app.nc_ledger
+        self.env.note_dependency(str(ledger.path))
+        self.env.nc_generated.add(self.env.docname)
+        head = [make("th", "Paper", scope="col")]
+        head += [make("th", verdict_mark(verdict), scope="col") for verdict in VERDICTS]
+        papers = ledger.papers()
+        rows = [self.row(paper, paper) for paper in papers]
+        if len(papers) > 1:
+            rows.append(self.row("All", None))
+        scale = ledger.header.get("scale", "unknown")
+        total = len(ledger.rows)
+        caption = f"{total} claim{'s' * (total != 1)}, judged at {scale} scale"
+        table = make(
+            "table",
+            make("caption", caption),
+            make("thead", make("tr", *head)),
+            make("tbody", *rows),
+            classes=["nc-scorecard"],
+        )
+        return [make("div", table, classes=["nc-table"])]
+
+    def row(self, title: str, paper: str | None):
+        ledger = self.env.app.nc_ledger
+        cells = []
+        for verdict, (_, css) in VERDICTS.items():
+            count = ledger.count(paper, verdict)
+            cells.append(make("td", str(count), classes=[css if count else "nc-zero"]))
+        name = title if paper is None else self.link(paper)
+        return make("tr", make("th", name, scope="row"), *cells)
+
+    def link(self, paper: str):
+        first = self.env.app.nc_ledger.of(paper)[0]["id"]
+        return nodes.reference(
+            "", paper, internal=True, nc_table=first, reftitle=PAPERS.get(paper, paper)
+        )
