@@ -1,0 +1,83 @@
+"""What each product depends on, as one short hash.
+
+Snakemake keeps the key of every file it made and makes it again when the key
+has changed. Keys follow content, so neither a fresh checkout nor `touch` costs
+anything, and each holds the keys it builds on, so a run that was killed
+between two steps goes on where it was.
+
+The configuration of a cell is code in the experiment's module, and the
+checksums of the data sets are code in `ncutils.data` or versions in the lock:
+the source and the lock cover them.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import yaml
+
+from ncutils import workspace
+from ncutils.experiments import catalogue
+
+
+def digest(*parts: object) -> str:
+    """A short hash of texts and of the contents of files."""
+    found = hashlib.sha256()
+    for part in parts:
+        content = part.read_bytes() if isinstance(part, Path) else str(part).encode()
+        found.update(hashlib.sha256(content).digest())
+    return found.hexdigest()[:16]
+
+
+def _lock() -> Path:
+    return workspace.project_root() / "requirements.lock"
+
+
+def archived(scale: str, experiment: str, cell: str) -> Path:
+    """Where a result of this scale is archived, if it is."""
+    return workspace.project_root() / "results" / experiment / f"{cell}.{scale}.nc"
+
+
+def cell(scale: str, experiment: str, name: str) -> str:
+    """Key of a result: what the experiment's module reaches by imports, and the lock."""
+    source = workspace.source_digest(f"ncutils.experiments.{experiment}")
+    return digest(scale, experiment, name, source, _lock())
+
+
+def page(scale: str, name: str) -> str:
+    """Key of an executed notebook: its source, its results, and the claims it judges."""
+    root = workspace.project_root()
+    cells = [needed.split("/") for needed in catalogue.PAGES[name]]
+    rows = yaml.safe_load((root / "claims.yml").read_text(encoding="utf-8")) or []
+    return digest(
+        scale,
+        workspace.source_digest(root / "notebooks" / f"{name}.py"),
+        *sorted((root / "ncutils").glob("*.mplstyle")),
+        root / "pipeline" / "execute.py",
+        json.dumps([row for row in rows if row.get("page") == name], default=str),
+        _lock(),
+        *(cell(scale, *needed) for needed in cells),
+        *(
+            file
+            for needed in cells
+            for file in sorted(archived("*", *needed).parent.glob(archived("*", *needed).name))
+        ),
+    )
+
+
+def ledger(scale: str) -> str:
+    """Key of the ledger: the rows, the rule that judges, and every page that measures."""
+    root = workspace.project_root()
+    rule = workspace.source_digest("ncutils.claims")
+    return digest(root / "claims.yml", rule, *(page(scale, name) for name in catalogue.PAGES))
+
+
+def book(scale: str) -> str:
+    """Key of the HTML: the ledger, the prose, and how it is put together."""
+    root = workspace.project_root()
+    prose = [path for path in sorted((root / "book").rglob("*")) if path.is_file()]
+    return digest(
+        ledger(scale),
+        *(root / name for name in ("_config.yml", "_toc.yml", "pipeline/stage.py")),
+        *(f"{path.relative_to(root)}{digest(path)}" for path in prose if path.suffix != ".pyc"),
+    )

@@ -1,0 +1,88 @@
+"""Put the sources of the book together and typeset them: `python -m pipeline.stage`.
+
+The tree `_build/<scale>/source/` holds the prose, the executed notebooks, and
+the ledger, figures and page records that the book's extensions read. Nothing
+else of the project is in it, so nothing else can end up on a page. The HTML
+replaces the old one only when it is complete.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from ncutils import workspace
+
+VERDICTS = ("holds", "holds with deviation", "fails", "not decided at this scale",
+            "not computable here")  # fmt: skip
+
+
+def stage(scale: str) -> Path:
+    """Copy what the book is made of into `_build/<scale>/source/`, from nothing."""
+    root, build = workspace.project_root(), workspace.build_dir(scale)
+    source = build / "source"
+    shutil.rmtree(source, ignore_errors=True)
+    (source / "notebooks").mkdir(parents=True)
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(root / name, source)
+    shutil.copytree(root / "book", source / "book", ignore=shutil.ignore_patterns("__pycache__"))
+    for notebook in sorted((build / "notebooks").glob("*.ipynb")):
+        shutil.copy(notebook, source / "notebooks")
+    for folder in ("figures", "pages"):
+        if (build / folder).is_dir():
+            shutil.copytree(build / folder, source / folder)
+    shutil.copy(build / "ledger.json", source)
+    return source
+
+
+def typeset(source: Path, html: Path) -> None:
+    """Build the HTML, every warning an error, and put it in place when it is whole.
+
+    Raises:
+        SystemExit: with the warnings, if Sphinx has any.
+    """
+    made = source.parent / "typeset"
+    shutil.rmtree(made, ignore_errors=True)
+    command = Path(sys.executable).with_name("jupyter-book")
+    words = [command, "build", ".", "-W", "-n", "--keep-going", "--path-output", made]
+    if subprocess.run(words, cwd=source, check=False).returncode:
+        sys.exit("the book has warnings, which are errors here: see above")
+    old = html.with_name("html.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if html.exists():
+        html.rename(old)
+    (made / "_build" / "html").rename(html)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def scorecard_line(ledger: dict) -> str:
+    """How many claims there are and how they stand, in one line."""
+    counts = Counter(row["verdict"] for row in ledger["rows"])
+    words = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
+    return f"{len(ledger['rows'])} claims: " + (", ".join(words) or "none yet")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.stage", description=__doc__)
+    parser.add_argument("--scale", choices=workspace.SCALES, required=True)
+    scale = parser.parse_args().scale
+    started = time.perf_counter()
+    build = workspace.build_dir(scale)
+    typeset(stage(scale), build / "html")
+    ledger = json.loads((build / "ledger.json").read_text(encoding="utf-8"))
+    record = {
+        "scale": scale,
+        "typeset_seconds": round(time.perf_counter() - started, 1),
+        "scorecard": scorecard_line(ledger),
+    }
+    workspace.write_atomically(
+        build / "book.json", lambda part: part.write_text(json.dumps(record), encoding="utf-8")
+    )
+
+
+if __name__ == "__main__":
+    main()
