@@ -209,7 +209,7 @@ def _squared_distances(X, Z, M):
     ZM = XM if own else (Z if M is None else Z @ M)
     squares = jnp.sum(XM * X, axis=1)[:, None] + jnp.sum(ZM * Z, axis=1)[None, :]
     distance = jnp.clip(squares - 2 * XM @ Z.T, min=0.0)
-    return distance * (1 - jnp.eye(X.shape[0])) if own else distance
+    return jnp.where(jnp.eye(X.shape[0], dtype=bool), 0.0, distance) if own else distance
 
 
 def _check_radial(X, Z, bandwidth, M):

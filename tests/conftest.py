@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import jax
+import jaxtyping
 import pytest
 
 jax.config.update("jax_enable_x64", True)
@@ -16,3 +17,11 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 def key(request):
     """Three seeds for whatever is random."""
     return jax.random.key(request.param)
+
+
+@pytest.fixture
+def as_a_user():
+    """Without the shape checks of the test run, which would speak before our own errors."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -11,15 +11,18 @@ left as it was. Only public names of JAX are used here.
 import contextlib
 import functools
 import importlib.util
+import math
 import sys
 import types
 
 import jax
 import jax.core
 import jax.extend.core as jex
+import jax.extend.linear_util as linear_util
 import jax.extend.source_info_util as source_info_util
+import jax.numpy as jnp
 import scipy.linalg
-from jax.api_util import safe_map
+from jax.api_util import debug_info, safe_map
 from jax.interpreters import ad
 
 if importlib.util.find_spec("neural_tangents") is None:
@@ -68,6 +71,12 @@ def _eqn_vjp_fn(eqn, cotangent, *invals):
     return transpose(cotangent, *invals, **eqn.params)
 
 
+def _wrap_init(fun, params=None):
+    """`linear_util.wrap_init` with the debug information that it now asks for."""
+    about = debug_info("neural_tangents", fun, (), {})
+    return linear_util.wrap_init(fun, params, debug_info=about)
+
+
 def _get_flops(f, optimize, *args, **kwargs):
     """As in neural-tangents, for a `cost_analysis` that is no longer a list."""
     stage = jax.jit(f).lower(*args, **kwargs)
@@ -113,6 +122,9 @@ empirical.core = _module("core", jax.core, DShapedArray=type("DShapedArray", (),
 empirical.ad = _module(
     "ad", ad, linearize=_linearize, config=jax.config, source_info_util=source_info_util
 )
+# jnp.size of a mere shape and jnp.dtype of an array are deprecated, and asked for
+empirical.jnp = _module("numpy", jnp, size=lambda a: math.prod(a.shape), dtype=lambda a: a.dtype)
+empirical.lu = _module("linear_util", linear_util, wrap_init=_wrap_init)
 empirical._eqn_vjp_fn = _eqn_vjp_fn
 empirical._get_flops = _get_flops
 predict.sp = _module("scipy", linalg=_module("linalg", eigvalsh=_eigvalsh))
