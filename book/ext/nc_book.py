@@ -139,7 +139,7 @@ class FigureDirective(SphinxDirective):
 
     def line(self, record: dict) -> nodes.Node:
         line = nodes.paragraph("", classes=["nc-provenance"])
-        line += nodes.Text(" · ".join(provenance(record, verb="drawn")))
+        line += nodes.Text(" · ".join(provenance(record, verb="Drawn")))
         for key, word in DOWNLOADS.items():
             if name := record["files"].get(key):
                 line += nodes.Text(" · ")

@@ -90,7 +90,8 @@ class LedgerDirective(SphinxDirective):
                 classes=["nc-claim-head"],
             ),
             make("div", *self.inline(row["statement"]), classes=["nc-statement"]),
-            small(row["kind"], " · on the page ", place, *rests),
+            small("Measured: ", *self.inline(row["quantity"])),
+            small(f"{row['kind'].capitalize()} · on the page ", place, *rests),
         ]
 
     def stated(self, row: dict):
@@ -98,7 +99,7 @@ class LedgerDirective(SphinxDirective):
         lines.append(small("tolerance ", *number(row.get("tolerance"), 6)))
         if row.get("deviation") is not None:
             lines.append(small("deviation up to ", *number(row["deviation"], 6)))
-        return [*lines, small(*self.inline(row["quantity"]))]
+        return lines
 
     def measured(self, row: dict):
         value = make("div", *number(row.get("value")), classes=["nc-figure-number"])

@@ -2,18 +2,19 @@
 
 from docutils import nodes
 from nc_data import RELATIONS, VERDICTS, Ledger, plain_number, slug, split_number
+from sphinx.addnodes import download_reference
 from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
 
 
-class element(nodes.General, nodes.Element):
+class element(nodes.General, nodes.TextElement):
     """One HTML element with any attribute; other builders see its content only."""
 
 
 def make(tag: str, *children, classes=(), ids=(), **attributes) -> element:
     """An element; strings among the children become text, ``data_label`` is ``data-label``."""
-    node = element("", classes=list(classes), ids=list(ids))
+    node = element("", "", classes=list(classes), ids=list(ids))
     node["tag"] = tag
     node["attributes"] = {key.replace("_", "-"): value for key, value in attributes.items()}
     node += [nodes.Text(child) if isinstance(child, str) else child for child in children]
@@ -66,7 +67,8 @@ def badge(row: dict) -> nodes.reference:
     )
     node += nodes.inline("", row["id"], classes=["nc-badge-id"])
     node += nodes.Text(" ")
-    return node + verdict_mark(row["verdict"])
+    node += verdict_mark(row["verdict"])
+    return node
 
 
 def placed_badge(env, row: dict) -> nodes.reference:
@@ -100,14 +102,14 @@ def measured_number(row: dict, field: str, digits: int) -> nodes.reference:
         text = f"{what}: {plain_number(value, 8)}"
         content = number(value, digits)
     node = nodes.reference(internal=True, nc_row=row["id"], reftitle=text, classes=["nc-number"])
-    return node + content
+    node += content
+    return node
 
 
 def download(path: str, docname: str, word: str) -> nodes.Node:
     """A link to a file of the source tree that Sphinx copies, and checks."""
-    from sphinx.addnodes import download_reference
-
     node = download_reference(
         "", "", reftarget=path, refdoc=docname, reftype="download", refdomain="", refexplicit=True
     )
-    return node + nodes.inline("", word, classes=["nc-download"])
+    node += nodes.inline("", word, classes=["nc-download"])
+    return node
