@@ -15,10 +15,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from ncutils import workspace
-
-VERDICTS = ("holds", "holds with deviation", "fails", "not decided at this scale",
-            "not computable here")  # fmt: skip
+from ncutils import claims, workspace
 
 
 def stage(scale: str) -> Path:
@@ -62,7 +59,7 @@ def typeset(source: Path, html: Path) -> None:
 def scorecard_line(ledger: dict) -> str:
     """How many claims there are and how they stand, in one line."""
     counts = Counter(row["verdict"] for row in ledger["rows"])
-    words = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
+    words = [f"{counts[verdict]} {verdict}" for verdict in claims.VERDICTS if counts[verdict]]
     return f"{len(ledger['rows'])} claims: " + (", ".join(words) or "none yet")
 
 

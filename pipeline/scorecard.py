@@ -1,0 +1,70 @@
+"""The scorecard in README.md, from the archived ledger: `python -m pipeline.scorecard`.
+
+`--archive` first keeps the ledger of the last quick build as
+`results/ledger.quick.json`. Nothing in the block is typed by hand.
+"""
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+
+from ncutils import claims, workspace
+
+START = "<!-- scorecard: made by `make scorecard`, not edited by hand -->"
+END = "<!-- end of the scorecard -->"
+
+
+def archive_path() -> Path:
+    """Where the ledger behind the README is kept."""
+    return workspace.project_root() / "results" / "ledger.quick.json"
+
+
+def block(ledger: dict) -> str:
+    """A table of verdicts for each paper, and where it comes from, in Markdown."""
+    papers = sorted({row["paper"] for row in ledger["rows"]})
+    counts = Counter((row["paper"], row["verdict"]) for row in ledger["rows"])
+    used = [v for v in claims.VERDICTS if any(counts[paper, v] for paper in papers)]
+    lines = [
+        "| paper | claims | " + " | ".join(used) + " |",
+        "|---" * (len(used) + 2) + "|",
+        *(
+            f"| {paper} | {sum(counts[paper, v] for v in used)} | "
+            + " | ".join(str(counts[paper, v]) for v in used)
+            + " |"
+            for paper in papers
+        ),
+        "",
+        f"Scale {ledger['scale']}, commit {ledger['commit']}, {ledger['made'][:10]}.",
+    ]
+    return "\n".join([START, *lines, END])
+
+
+def replaced(text: str, ledger: dict) -> str:
+    """A README with its block made afresh.
+
+    Raises:
+        ValueError: if it has no such block.
+    """
+    head, start, rest = text.partition(START)
+    _, end, tail = rest.partition(END)
+    if not (start and end):
+        raise ValueError(f"no block between {START!r} and {END!r}")
+    return head + block(ledger) + tail
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.scorecard", description=__doc__)
+    parser.add_argument("--archive", action="store_true", help="keep the last quick ledger first")
+    if parser.parse_args().archive:
+        made = (workspace.build_dir("quick") / "ledger.json").read_bytes()
+        workspace.write_atomically(archive_path(), lambda part: part.write_bytes(made))
+    readme = workspace.project_root() / "README.md"
+    ledger = json.loads(archive_path().read_text(encoding="utf-8"))
+    text = replaced(readme.read_text(encoding="utf-8"), ledger)
+    workspace.write_atomically(readme, lambda part: part.write_text(text, encoding="utf-8"))
+    print(block(ledger))
+
+
+if __name__ == "__main__":
+    main()
