@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -85,7 +85,8 @@ def save(fig: Figure, figure_id: str, *, scale: str, data: xr.Dataset, alt: str)
         return workspace.write_atomically(folder / f"{figure_id}{suffix}", writer).name
 
     def svg(part: Path) -> None:
-        fig.savefig(part, format="svg", metadata={"Date": None})
+        with style():  # also for its hash salt: the same arrays give the same file
+            fig.savefig(part, format="svg", metadata={"Date": None})
 
     files = {"svg": put(".svg", svg)}
     drawing = (folder / files["svg"]).read_text(encoding="utf-8")
@@ -146,10 +147,11 @@ def curves(
     ax.fill_between(at, *band, color=drawn.get_color(), alpha=0.18, linewidth=0)
 
 
-def dimension_axis(ax: Axes, dims: Sequence[int], label: str = "input dimension $d_0$") -> None:
+def dimension_axis(ax: Axes, dims: Iterable, label: str = "input dimension $d_0$") -> None:
     """A base-2 logarithmic axis with a tick at each input dimension."""
     ax.set_xscale("log", base=2)
-    ax.set_xticks(list(dims), [str(int(d)) for d in dims])
+    ticks = [int(d) for d in dims]
+    ax.set_xticks(ticks, map(str, ticks))
     ax.minorticks_off()
     ax.set_xlabel(label)
 
@@ -189,7 +191,7 @@ def nc1_panels(
 
 
 def heatmap(
-    ax: Axes, matrix: xr.DataArray, *, sizes: Sequence[int] = (), title: str = "", **image
+    ax: Axes, matrix: xr.DataArray, *, sizes: Iterable = (), title: str = "", **image
 ) -> None:
     """A matrix as a picture, with lines between the classes and a colour bar.
 
@@ -201,7 +203,7 @@ def heatmap(
         image: passed on to `Axes.imshow`.
     """
     picture = ax.imshow(matrix.values, interpolation="nearest", **image)
-    for edge in np.cumsum(sizes)[:-1]:
+    for edge in np.cumsum(list(sizes))[:-1]:
         ax.axhline(edge - 0.5, color="white", linewidth=0.9)
         ax.axvline(edge - 0.5, color="white", linewidth=0.9)
     ax.grid(visible=False)

@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+
+from ncutils import workspace
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    (tmp_path / "claims.yml").write_text("[]\n")
+    monkeypatch.delenv("NCUTILS_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_root_is_the_nearest_folder_with_claims_or_the_one_that_is_named(project, monkeypatch):
+    deep = project / "a" / "b"
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    assert workspace.project_root() == project
+    monkeypatch.setenv("NCUTILS_ROOT", str(deep))
+    assert workspace.project_root() == deep
+    monkeypatch.delenv("NCUTILS_ROOT")
+    (project / "claims.yml").unlink()
+    with pytest.raises(ValueError, match=r"no claims\.yml"):
+        workspace.project_root()
+
+
+def test_an_unknown_scale_is_refused_with_the_known_ones(project):
+    assert workspace.build_dir("quick") == project / "_build" / "quick"
+    with pytest.raises(ValueError, match="'large': choose one of smoke, quick, paper"):
+        workspace.build_dir("large")
+
+
+def test_a_writer_that_fails_leaves_the_old_file_and_no_rubbish(project):
+    path = project / "deep" / "x.txt"
+    workspace.write_atomically(path, lambda part: part.write_text("old"))
+
+    def broken(part: Path):
+        part.write_text("ha")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        workspace.write_atomically(path, broken)
+    assert path.read_text() == "old"
+    assert [file.name for file in path.parent.iterdir()] == ["x.txt"]
+    workspace.write_atomically(path, lambda part: part.write_text("new"))
+    assert path.read_text() == "new"
+
+
+def test_source_files_are_those_reached_by_imports_and_no_others():
+    reached = {path.name for path in workspace.source_files("ncutils.metrics")}
+    assert reached == {"metrics.py", "linalg.py", "__init__.py"}
+    plots = {path.name for path in workspace.source_files("ncutils.plotting")}
+    assert {"plotting.py", "results.py", "workspace.py"} <= plots
+    assert "plotting.py" not in {path.name for path in workspace.source_files("ncutils.results")}
+    with pytest.raises(ValueError, match=r"ncutils\.nothing"):
+        workspace.source_files("ncutils.nothing")
+
+
+def test_the_digest_moves_with_a_reached_file_and_only_with_that(project):
+    script = project / "page.py"
+    script.write_text("from ncutils import metrics\n")
+    first = workspace.source_digest(script)
+    assert workspace.source_digest(script) == first
+    script.write_text("from ncutils import metrics\nx = 1\n")
+    assert workspace.source_digest(script) != first
+
+
+def test_without_git_or_a_repository_the_commit_says_so(project):
+    workspace.commit.cache_clear()
+    assert workspace.commit() == "no commit"
+    workspace.commit.cache_clear()
