@@ -51,11 +51,10 @@ class LedgerDirective(SphinxDirective):
 
     def row(self, row: dict):
         anchor = f"claim-{slug(row['id'])}"
-        # A claim shown twice keeps its anchor where it is shown first.
-        first = self.env.nc_rows.setdefault(row["id"], (self.env.docname, anchor))
-        mine = first[0] == self.env.docname and anchor not in self.state.document.ids
-        if mine:
-            self.state.document.ids[anchor] = None
+        # A claim shown twice keeps its anchor where it was shown first.
+        first = row["id"] not in self.env.nc_rows
+        if first:
+            self.env.nc_rows[row["id"]] = (self.env.docname, anchor)
         cells = [self.stated(row), self.measured(row), self.control(row), self.verdict(row)]
         return make(
             "tr",
@@ -64,7 +63,7 @@ class LedgerDirective(SphinxDirective):
                 make("td", *cell, role="cell", data_label=word)
                 for word, cell in zip(COLUMNS[1:], cells, strict=True)
             ],
-            ids=[anchor] if mine else [],
+            ids=[anchor] if first else [],
             role="row",
             classes=["nc-row", VERDICTS[row["verdict"]][1]],
         )
