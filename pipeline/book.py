@@ -59,7 +59,7 @@ def follow(process: subprocess.Popen, started: float, log: Path) -> list[str]:
     """Show a running Snakemake's news as they come; return the logs of failed jobs."""
     failed = []
     with log.open("w", encoding="utf-8") as file:
-        for line in map(str.rstrip, process.stdout):
+        for line in map(str.rstrip, process.stdout or ()):
             file.write(line + "\n")
             file.flush()
             if news := STARTED.match(line) or PROGRESS.match(line):

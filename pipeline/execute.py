@@ -143,7 +143,6 @@ def execute(page: str, parameters: dict[str, object]) -> Path:
             parameters,
             kernel_name="python3",
             cwd=str(root),
-            progress_bar={"desc": page, "file": sys.stderr},
         )
     except PapermillExecutionError as error:
         sys.exit(explain(page, error, half_run.relative_to(root)))

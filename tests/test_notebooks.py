@@ -1,0 +1,92 @@
+"""Notebooks load, draw and judge; the executed ones run again and say the same."""
+
+import ast
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+import yaml
+
+from ncutils import workspace
+from ncutils.experiments import catalogue
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
+
+
+def test_the_catalogue_the_table_of_contents_and_the_folder_name_the_same_pages():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    listed = [name.removeprefix("notebooks/") for name in files if name.startswith("notebooks/")]
+    assert listed == list(catalogue.PAGES)
+    assert sorted(listed) == [path.stem for path in SOURCES]
+
+
+def test_pages_show_every_cell_there_is_and_no_other():
+    shown = {name for names in catalogue.PAGES.values() for name in names}
+    there = {
+        f"{name}/{cell}"
+        for name in catalogue.experiments()
+        for cell in importlib.import_module(f"ncutils.experiments.{name}").CELLS
+    }
+    assert shown == there
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_a_notebook_takes_a_scale_first_and_holds_no_logic(source):
+    notebook = jupytext.read(source)
+    assert notebook.metadata["kernelspec"]["name"] == "python3"
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    assert "parameters" in first.metadata.get("tags", [])
+    assert first.source.strip() == 'SCALE = "quick"'
+    for node in ast.walk(ast.parse(source.read_text())):
+        assert not isinstance(node, ast.ClassDef | ast.While)
+        if isinstance(node, ast.FunctionDef):
+            assert len(ast.unparse(node.body).splitlines()) <= 3, node.name
+
+
+def nbval(notebook, root):
+    """Run an executed notebook again in its own project folder: exit status and output."""
+    words = ("-p", "no:cacheprovider", "-o", "addopts=", "--nbval-lax", "--nbval-cell-timeout=120")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *words, notebook],
+        env={**os.environ, "NCUTILS_ROOT": str(root), "NCUTILS_PAGE": notebook.stem},
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.book
+@pytest.mark.parametrize("page", catalogue.PAGES)
+def test_the_executed_smoke_notebook_runs_again_and_says_the_same(page, tmp_path):
+    made = workspace.build_dir("smoke")
+    notebook = made / "notebooks" / f"{page}.ipynb"
+    assert notebook.is_file(), "no smoke book: `make test` builds it first"
+    shutil.copy(ROOT / "claims.yml", tmp_path)
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    (tmp_path / "_build" / "smoke").mkdir(parents=True)
+    (tmp_path / "_build" / "smoke" / "results").symlink_to(made / "results")
+    status, text = nbval(notebook, tmp_path)
+    assert status == 0, text
+
+
+def test_a_notebook_that_says_something_else_is_found(tmp_path):
+    said = nbformat.v4.new_output("stream", text="1\n")
+    checked = {"tags": ["nbval-check-output"]}
+    cell = nbformat.v4.new_code_cell("print(2)", outputs=[said], metadata=checked)
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    path = tmp_path / "toy.ipynb"
+    nbformat.write(notebook, path)
+    status, text = nbval(path, tmp_path)
+    assert status == 1, text
+    assert "1 failed" in text
