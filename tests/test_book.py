@@ -20,7 +20,7 @@ EXT = ROOT / "book" / "ext"
 CONF = """
 import sys
 sys.path.insert(0, {ext!r})
-extensions = ["myst_nb", "nc_book", "offline_math"]
+extensions = ["myst_nb", "nc_book", "offline"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 nb_execution_mode = "off"
 html_theme = "basic"

@@ -1,8 +1,12 @@
-"""Serve MathJax from the book itself, so that no page asks a network for it.
+"""Keep the book off the network: every page works from a disk, without a request.
 
-The files are those of MathJax 3.2.2 in the wheel of sphinx-mathjax-offline.
-That wheel's own extension would copy all of it, 15 MB; a page loads one script
-and the fonts, under 2 MB, and these are copied.
+Formulas are set by MathJax 3.2.2 from the wheel of sphinx-mathjax-offline. That
+wheel's own extension would copy all of it, 15 MB; a page loads one script and
+the fonts, under 2 MB, and these are copied.
+
+Live code is off in this book, yet Jupyter Book writes the scripts of Thebe, with
+the address of a server in them, into every page, and twice, which a browser
+rejects as an error. They are taken out.
 """
 
 import importlib.util
@@ -27,7 +31,7 @@ def source() -> Path:
     return folder
 
 
-def copy_files(app, exception):
+def copy_mathjax(app, exception):
     """Copy the script and its fonts into the built book."""
     if exception is None and app.builder.format == "html":
         target = Path(app.outdir) / "_static" / "mathjax"
@@ -35,9 +39,20 @@ def copy_files(app, exception):
         shutil.copy(source() / SCRIPT, target)
 
 
+def without_thebe(app, page, template, context, doctree):
+    """Leave out the scripts and styles of live code."""
+    for kind in ("script_files", "css_files"):
+        context[kind] = [
+            file
+            for file in context.get(kind, [])
+            if "thebe" not in f"{file} {getattr(file, 'attributes', '')}".lower()
+        ]
+
+
 def setup(app):
     """Point Sphinx at the local script; fail at once where it is not installed."""
     source()
     app.config.mathjax_path = f"mathjax/{SCRIPT}"
-    app.connect("build-finished", copy_files)
+    app.connect("build-finished", copy_mathjax)
+    app.connect("html-page-context", without_thebe, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
