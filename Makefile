@@ -18,10 +18,10 @@ book: $(INSTALLED)
 
 test: $(INSTALLED)
 	@$(PY) -m pipeline.book --scale smoke --cores $(CORES) --no-link
-	@$(PY) -m pipeline.check --cores $(CORES)
+	@$(PY) -m pytest -n $(CORES) --dist loadfile
 
 bench: $(INSTALLED)
-	@$(PY) -m pytest benchmarks --benchmark-only --benchmark-warmup=on
+	@$(PY) -m pytest benchmarks -o addopts= --benchmark-only --benchmark-warmup=on
 
 lock: $(INSTALLED)
 	@$(PY) -m pipeline.book --scale smoke --cores $(CORES) --no-link
@@ -34,6 +34,7 @@ flip: $(INSTALLED)
 serve: $(INSTALLED)
 	@$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
+scorecard: SCALE := quick
 scorecard: book
 	@$(PY) -m pipeline.scorecard --archive
 

@@ -1,8 +1,6 @@
 # From experiment cells through executed notebooks and the ledger to the book.
 #
-#   make book SCALE=quick                                    (what everybody uses)
-#   snakemake --executor slurm -j 20 _build/paper/book.json  (a cluster)
-#
+# `make book` runs it through pipeline/book.py; README.md says how on a cluster.
 # One job makes one output file. Keys (pipeline/keys.py) decide what is stale.
 import sys
 

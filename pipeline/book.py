@@ -71,8 +71,14 @@ def follow(process: subprocess.Popen, started: float, log: Path) -> list[str]:
     return failed
 
 
-def build(scale: str, *, cores: int, target: str) -> int:
+def build(scale: str, *, cores: int, target: str, extra: Sequence[str] = ()) -> int:
     """Make one file of one scale with everything it needs.
+
+    Args:
+        scale: "smoke", "quick" or "paper".
+        cores: jobs at a time.
+        target: the file, relative to the scale's folder.
+        extra: more options for Snakemake, such as those of a cluster.
 
     Returns:
         Snakemake's exit status; zero if all is up to date.
@@ -89,6 +95,7 @@ def build(scale: str, *, cores: int, target: str) -> int:
             *("--rerun-triggers", "params", "mtime", "--rerun-incomplete"),
             # Our own lock ends with the process, so a killed run leaves none behind.
             "--nolock",
+            *extra,
         ]
         process = subprocess.Popen(
             command,
@@ -117,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cores", type=int, default=2, help="jobs at a time")
     parser.add_argument("--target", default="book.json", help="stop at this file of the scale")
     parser.add_argument("--no-link", action="store_true", help="leave _build/html as it is")
+    parser.add_argument("snakemake", nargs="*", help="after --: more options for Snakemake")
     args = parser.parse_args(argv)
     started = time.perf_counter()
     try:
@@ -124,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     print(f"Building {args.target.removesuffix('.json')} at scale {args.scale} ...", flush=True)
-    if status := build(args.scale, cores=args.cores, target=args.target):
+    if status := build(args.scale, cores=args.cores, target=args.target, extra=args.snakemake):
         sys.exit(status)
     seconds = time.perf_counter() - started
     if args.target != "book.json":
