@@ -12,7 +12,7 @@ from ncutils import experiments, workspace
 def names() -> list[str]:
     """The experiments there are: the modules of this package that run."""
     known = [module.name for module in pkgutil.iter_modules(experiments.__path__)]
-    return [name for name in known if name not in ("__main__", "catalogue")]
+    return [name for name in known if name != "catalogue" and not name.startswith("_")]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

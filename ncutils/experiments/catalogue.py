@@ -6,9 +6,22 @@ table alone, without importing any of them.
 """
 
 PAGES: dict[str, tuple[str, ...]] = {
-    "kernel_nc1": (),
-    "limiting_kernels": (),
-    "shallow_network": (),
+    "kernel_nc1": (
+        "kernel_nc1/random_features",
+        "kernel_nc1/imbalance",
+        "kernel_nc1/digits",
+    ),
+    "limiting_kernels": (
+        "limiting_kernels/gaussians",
+        "limiting_kernels/criterion",
+        "limiting_kernels/networks",
+    ),
+    "shallow_network": (
+        "shallow_network/published",
+        "shallow_network/longer",
+        "shallow_network/rich",
+        "shallow_network/width",
+    ),
 }
 
 
