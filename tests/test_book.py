@@ -359,8 +359,8 @@ def test_the_scorecard_counts_every_claim_once(book):
 @pytest.mark.parametrize(
     ("page", "words"),
     [
-        ("index.html", "Judged at smoke scale · commit abc1234 · 22 November 2026"),
-        ("ledger.html", "Judged at smoke scale · commit abc1234 · 22 November 2026"),
+        ("index.html", "Built at smoke scale · commit abc1234 · 22 November 2026"),
+        ("ledger.html", "Built at smoke scale · commit abc1234 · 22 November 2026"),
         (
             "notebooks/chapter.html",
             "Computed at smoke scale on a cpu · 1 min 12 s · peak memory 512 MB · seed 7"

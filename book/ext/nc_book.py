@@ -191,7 +191,7 @@ def add_page_line(app, doctree):
             logger.warning("there is no pages/%s.json", page, location=env.docname, type="nc_book")
             return
     else:
-        path, verb, record = app.nc_ledger.path, "Judged", app.nc_ledger.header
+        path, verb, record = app.nc_ledger.path, "Built", app.nc_ledger.header
     env.note_dependency(str(path))
     line = make("p", " · ".join(provenance(record, verb=verb)), classes=["nc-page-line"])
     title.parent.insert(title.parent.index(title) + 1, line)

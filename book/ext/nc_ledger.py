@@ -122,7 +122,7 @@ class LedgerDirective(SphinxDirective):
         half, double = row.get("half_tolerance"), row.get("double_tolerance")
         if half and double and row.get("value") is not None:
             if half == double == row["verdict"]:
-                lines.append(small("the same at half and at double the tolerance"))
+                lines.append(small("the same at half and double the tolerance"))
             else:
                 lines.append(small(f"half the tolerance: {half}; double: {double}"))
         return lines
