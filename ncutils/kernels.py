@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ncutils import linalg
+from ncutils import linalg, special
 
 ACTIVATIONS = ("erf", "relu")
 
@@ -31,13 +31,13 @@ def _arc_cosine(c):
     Told to JAX because differentiating through arccos gives NaN at θ = 0 and π,
     where the derivative is finite.
     """
-    return (jnp.sqrt(1 - c * c) + (math.pi - jnp.arccos(c)) * c) / math.pi
+    return (jnp.sqrt((1 - c) * (1 + c)) + (math.pi - special.arccos(c)) * c) / math.pi
 
 
 @_arc_cosine.defjvp
 def _arc_cosine_jvp(primals, tangents):
     (c,), (dc,) = primals, tangents
-    return _arc_cosine(c), dc * (math.pi - jnp.arccos(c)) / math.pi
+    return _arc_cosine(c), dc * (math.pi - special.arccos(c)) / math.pi
 
 
 def _dual_relu(k, left, right):
@@ -45,14 +45,15 @@ def _dual_relu(k, left, right):
     scale = jnp.sqrt(left * right)
     # a sample of norm zero has no angle; any cosine serves, as its scale is zero
     cosine = jnp.clip(k / jnp.where(scale > 0, scale, 1.0), -1.0, 1.0)
-    return 0.5 * scale * _arc_cosine(cosine), 0.5 - jnp.arccos(cosine) / (2 * math.pi)
+    return 0.5 * scale * _arc_cosine(cosine), 0.5 - special.arccos(cosine) / (2 * math.pi)
 
 
 def _dual_erf(k, left, right):
     """Q and Q̇ of erf from the kernel and its two diagonals."""
-    product = (1 + 2 * left) * (1 + 2 * right)
-    q = 2 / math.pi * jnp.arcsin(2 * k / jnp.sqrt(product))
-    return q, 4 / math.pi / jnp.sqrt(product - 4 * k * k)
+    scale = 1 / jnp.sqrt((1 + 2 * left) * (1 + 2 * right))
+    sine = 2 * k * scale
+    q = 2 / math.pi * special.arcsin(sine)
+    return q, 4 / math.pi * scale / jnp.sqrt((1 - sine) * (1 + sine))
 
 
 # On the diagonal u = v. ReLU: half of E[u²], and P(u > 0). Taken exactly, since
@@ -60,7 +61,7 @@ def _dual_erf(k, left, right):
 _DIAGONAL = {
     "relu": lambda k: (0.5 * k, jnp.full_like(k, 0.5)),
     "erf": lambda k: (
-        2 / math.pi * jnp.arcsin(2 * k / (1 + 2 * k)),
+        2 / math.pi * special.arcsin(2 * k / (1 + 2 * k)),
         4 / math.pi / jnp.sqrt(1 + 4 * k),
     ),
 }
@@ -91,28 +92,57 @@ def _check_network(activation, depth, weight_var, bias_var):
         raise ValueError(f"need weight_var > 0 and bias_var ≥ 0, not {weight_var} and {bias_var}")
 
 
-@functools.partial(jax.jit, static_argnames=("activation", "depth"))
-def _limit(X, Z, activation, depth, weight_var, bias_var):
-    """(Q of hidden layer `depth`, Θ of the network with `depth` hidden layers)."""
+# Rows are taken in blocks of about this many entries: the dozen matrices in between then
+# stay in the cache, which is four times as fast as passing each through memory.
+_BLOCK_ENTRIES = 2**17
+
+
+def _diagonals(k, activation, depth, weight_var, bias_var):
+    """The diagonals of K, Q and Q̇, layer by layer."""
+    layers = []
+    for _ in range(depth):
+        q, dq = _DIAGONAL[activation](k)
+        layers.append((k, q, dq))
+        k = bias_var + weight_var * q
+    return layers
+
+
+@functools.partial(jax.jit, static_argnames=("activation", "depth", "want"))
+def _limit(X, Z, activation, depth, weight_var, bias_var, want):
+    """Q of hidden layer `depth`, Θ of the network with `depth` hidden layers, or both."""
     own = Z is None
     Z = X if own else Z
-    d = X.shape[1]
-    k = bias_var + weight_var / d * (X @ Z.T)
-    left = bias_var + weight_var / d * jnp.sum(X * X, axis=1)
-    right = left if own else bias_var + weight_var / d * jnp.sum(Z * Z, axis=1)
-    theta = k
-    for layer in range(depth):
-        q, dq = _DUAL[activation](k, left[:, None], right[None, :])
-        q_left, dq_left = _DIAGONAL[activation](left)
-        if own:
-            i = jnp.arange(X.shape[0])
-            q, dq = q.at[i, i].set(q_left), dq.at[i, i].set(dq_left)
-        k = bias_var + weight_var * q
-        theta = k + weight_var * theta * dq
-        if layer + 1 < depth:
-            left = bias_var + weight_var * q_left
-            right = left if own else bias_var + weight_var * _DIAGONAL[activation](right)[0]
-    return q, theta
+    (n, d), m = X.shape, Z.shape[0]
+
+    def diagonals(rows):
+        k = bias_var + weight_var / d * jnp.sum(rows * rows, axis=1)
+        return _diagonals(k, activation, depth, weight_var, bias_var)
+
+    right = diagonals(Z)
+
+    def block(rows_and_numbers):
+        rows, numbers = rows_and_numbers
+        k = bias_var + weight_var / d * (rows @ Z.T)
+        theta = k
+        same = numbers[:, None] == jnp.arange(m)[None, :]
+        for (k_left, _, _), (k_right, q_own, dq_own) in zip(diagonals(rows), right, strict=True):
+            q, dq = _DUAL[activation](k, k_left[:, None], k_right[None, :])
+            if own:
+                q, dq = jnp.where(same, q_own[None, :], q), jnp.where(same, dq_own[None, :], dq)
+            k = bias_var + weight_var * q
+            theta = k + weight_var * theta * dq
+        return {"nngp": q, "ntk": theta, "both": (q, theta)}[want]
+
+    numbers = jnp.arange(n)
+    size = max(1, _BLOCK_ENTRIES // m)
+    if n <= 2 * size:
+        return block((X, numbers))
+    blocks = -(-n // size)
+    size = -(-n // blocks)  # as even as can be, so that little or nothing is padded
+    spare = blocks * size - n
+    rows = jnp.pad(X, ((0, spare), (0, 0))).reshape(blocks, size, d)
+    out = jax.lax.map(block, (rows, jnp.pad(numbers, (0, spare)).reshape(blocks, size)))
+    return jax.tree.map(lambda part: part.reshape(blocks * size, m)[:n], out)
 
 
 def nngp(
@@ -152,7 +182,7 @@ def nngp(
     """
     _check_inputs(X, Z)
     _check_network(activation, depth, weight_var, bias_var)
-    return _limit(X, Z, activation, depth, weight_var, bias_var)[0]
+    return _limit(X, Z, activation, depth, weight_var, bias_var, "nngp")
 
 
 def ntk(
@@ -181,7 +211,7 @@ def ntk(
     """
     _check_inputs(X, Z)
     _check_network(activation, depth, weight_var, bias_var)
-    return _limit(X, Z, activation, depth, weight_var, bias_var)[1]
+    return _limit(X, Z, activation, depth, weight_var, bias_var, "ntk")
 
 
 def nngp_and_ntk(
@@ -198,7 +228,7 @@ def nngp_and_ntk(
     """
     _check_inputs(X, None)
     _check_network(activation, depth, weight_var, bias_var)
-    return _limit(X, None, activation, depth, weight_var, bias_var)
+    return _limit(X, None, activation, depth, weight_var, bias_var, "both")
 
 
 @jax.jit
