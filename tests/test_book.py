@@ -226,7 +226,7 @@ def test_a_number_rounded_to_too_few_digits_would_be_noticed(nc_data):
 
 @pytest.mark.parametrize(
     ("seconds", "written"),
-    [(None, None), (0.42, "0.4 s"), (59.4, "59 s"), (72.4, "1 min 12 s"), (7810, "2 h 10 min")],
+    [(None, None), (0.42, "0.4 s"), (59.4, "59 s"), (72.4, "1 min 12 s"), ("7810", "2 h 10 min")],
 )
 def test_durations_are_written_in_the_unit_a_reader_expects(nc_data, seconds, written):
     assert nc_data.duration(seconds) == written
@@ -242,6 +242,9 @@ def test_durations_are_written_in_the_unit_a_reader_expects(nc_data, seconds, wr
         ([0, 1, 2, 3], "seeds 0–3"),
         ([1, 4, 7], "seeds 1, 4, 7"),
         ([0, 1], "seeds 0, 1"),
+        ("(2, 0, 1)", "seeds 0–2"),
+        ("7", "seed 7"),
+        ("none", None),
     ],
 )
 def test_seeds_in_a_row_are_written_as_a_range_and_others_are_not(nc_data, seeds, written):
@@ -363,7 +366,7 @@ def test_the_scorecard_counts_every_claim_once(book):
         ("ledger.html", "Built at smoke scale · commit abc1234 · 22 November 2026"),
         (
             "notebooks/chapter.html",
-            "Computed at smoke scale on a cpu · 1 min 12 s · peak memory 512 MB · seed 7"
+            "Computed at smoke scale on a cpu · 1 min 12 s · peak memory 512 MiB · seed 7"
             " · commit abc1234 · 22 November 2026",
         ),
     ],

@@ -4,6 +4,7 @@ The tree holds, beside ``_config.yml``, ``ledger.json`` and the folders
 ``figures/`` and ``pages/``. Nothing here knows about Sphinx.
 """
 
+import ast
 import json
 import math
 import re
@@ -87,10 +88,11 @@ def plain_number(value, digits: int = 3) -> str:
     return f"{mantissa}e{power}" if mantissa.strip("−") else f"{mantissa}1e{power}"
 
 
-def duration(seconds: float | None) -> str | None:
+def duration(seconds: float | str | None) -> str | None:
     """``0.4 s``, ``42 s``, ``3 min 5 s``, ``2 h 10 min``."""
     if seconds is None:
         return None
+    seconds = float(seconds)
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -102,17 +104,17 @@ def duration(seconds: float | None) -> str | None:
 
 
 def seed_words(seeds) -> str | None:
-    """``seed 0``, ``seeds 0–9`` or ``seeds 1, 4, 7``."""
-    if seeds is None or seeds == [] or seeds == "":
+    """``seed 0``, ``seeds 0–9`` or ``seeds 1, 4, 7``; netCDF gives a list as its text."""
+    if isinstance(seeds, str):
+        seeds = None if seeds in ("", "none") else ast.literal_eval(seeds)
+    if seeds is None:
         return None
-    if not isinstance(seeds, list):
-        return f"seed {seeds}"
-    if len(seeds) == 1:
-        return f"seed {seeds[0]}"
-    whole = all(isinstance(seed, int) for seed in seeds)
-    if whole and len(seeds) > 2 and seeds == list(range(seeds[0], seeds[0] + len(seeds))):
-        return f"seeds {seeds[0]}–{seeds[-1]}"
-    return "seeds " + ", ".join(str(seed) for seed in seeds)
+    values = sorted(set(seeds)) if isinstance(seeds, list | tuple) else [seeds]
+    if len(values) < 2:
+        return f"seed {values[0]}" if values else None
+    if len(values) > 2 and values[-1] - values[0] == len(values) - 1:
+        return f"seeds {values[0]}–{values[-1]}"
+    return "seeds " + ", ".join(map(str, values))
 
 
 def day(stamp: str | None) -> str | None:
@@ -134,7 +136,7 @@ def provenance(record: dict, *, verb: str) -> list[str]:
         parts.append(duration(record["seconds"]))
     memory = record.get("peak_memory_mb")
     if memory is not None:
-        parts.append(f"peak memory {memory:.0f} MB")
+        parts.append(f"peak memory {memory:.0f} MiB")
     parts.append(seed_words(record.get("seeds")))
     parts.append(f"commit {record.get('commit') or 'unknown'}")
     parts.append(day(record.get("date") or record.get("made")))
