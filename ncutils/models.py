@@ -1,0 +1,113 @@
+r"""Networks as pytrees, each split into the features that collapse and the read-out.
+
+Every network has three methods on one example, `features(x)` (the last hidden layer,
+after its activation), `readout(h)` and `__call__(x) = readout(features(x))`. The
+functions `features` and `logits` of this module apply them to all rows of a batch; the
+rest of the library uses those two and nothing else of a network.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+ACTIVATIONS = {"erf": jax.lax.erf, "relu": jax.nn.relu}
+
+
+class Dense(eqx.Module):
+    r"""An affine map $x \mapsto W x + b$ of one example."""
+
+    weight: Float[Array, "p d"]
+    bias: Float[Array, " p"]
+
+    def __call__(self, x: Float[Array, " d"]) -> Float[Array, " p"]:
+        """The image of one example."""
+        return self.weight @ x + self.bias
+
+
+class MLP(eqx.Module):
+    r"""A fully connected network, $h^{(l)} = \phi(W^{(l)} h^{(l-1)} + b^{(l)})$, linear read-out.
+
+    Made by `mlp`, which checks the sizes and draws the weights.
+    """
+
+    layers: tuple[Dense, ...]
+    activation: str = eqx.field(static=True)
+
+    def features(self, x: Float[Array, " d"]) -> Float[Array, " p"]:
+        """The last hidden layer, after its activation."""
+        for layer in self.layers[:-1]:
+            x = ACTIVATIONS[self.activation](layer(x))
+        return x
+
+    def readout(self, h: Float[Array, " p"]) -> Float[Array, " c"]:
+        """The outputs for given features."""
+        return self.layers[-1](h)
+
+    def __call__(self, x: Float[Array, " d"]) -> Float[Array, " c"]:
+        """The outputs for one example."""
+        return self.readout(self.features(x))
+
+
+def mlp(
+    widths: Sequence[int],
+    *,
+    activation: str,
+    gains: Sequence[float] | None = None,
+    dtype=jnp.float32,
+    key: PRNGKeyArray,
+) -> MLP:
+    r"""A fully connected network with Gaussian weights and trainable biases that start at zero.
+
+    $$W^{(l)}_{ij} \sim \mathcal N\big(0,\ g_l^2 / d_{l-1}\big), \qquad b^{(l)} = 0.$$
+
+    Args:
+        widths: d₀, …, d_L: input, hidden layers, output; at least one hidden layer.
+        activation: "erf" or "relu".
+        gains: g_l, one for each weight matrix; 1 if left out.
+        dtype: of all parameters; float32 unless told otherwise, whatever JAX's default.
+        key: random key.
+
+    Returns:
+        The network.
+
+    Raises:
+        ValueError: on fewer than three widths, a width below 1, another number of
+            gains, a gain ≤ 0, or an unknown activation.
+
+    Source: P1 Section 5 has L = 2, one output and gains (1, 1.97).
+    """
+    if len(widths) < 3 or min(widths) < 1:
+        raise ValueError(
+            f"widths name input, hidden layers and output, each ≥ 1, not {tuple(widths)}"
+        )
+    gains = (1.0,) * (len(widths) - 1) if gains is None else tuple(gains)
+    if len(gains) != len(widths) - 1 or not all(gain > 0 for gain in gains):
+        raise ValueError(f"{len(widths) - 1} positive gains are needed, not {gains}")
+    if activation not in ACTIVATIONS:
+        raise ValueError(
+            f"unknown activation {activation!r}: choose one of {', '.join(ACTIVATIONS)}"
+        )
+    keys = jax.random.split(key, len(gains))
+    layers = tuple(
+        Dense(
+            weight=(gain / math.sqrt(fan_in)) * jax.random.normal(k, (fan_out, fan_in), dtype),
+            bias=jnp.zeros(fan_out, dtype),
+        )
+        for (fan_in, fan_out), gain, k in zip(itertools.pairwise(widths), gains, keys, strict=True)
+    )
+    return MLP(layers, activation)
+
+
+def features(model: eqx.Module, X: Float[Array, "n *shape"]) -> Float[Array, "n p"]:
+    """The last hidden layer of a network, after its activation, for each row of a batch."""
+    return jax.vmap(model.features)(X)
+
+
+def logits(model: eqx.Module, X: Float[Array, "n *shape"]) -> Float[Array, "n c"]:
+    """The outputs of a network, before any softmax, for each row of a batch."""
+    return jax.vmap(model)(X)

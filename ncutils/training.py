@@ -1,0 +1,345 @@
+r"""Gradient descent on one network or on an ensemble at once, resumable to the last bit.
+
+One epoch is one pass over the data: one step with the full batch, or one step for each
+balanced batch. With momentum $m$, weight decay $\lambda$ and step $\eta$,
+
+$$v \leftarrow m\,v + \nabla \mathcal L + \lambda w, \qquad w \leftarrow w - \eta\, v,$$
+
+the convention of PyTorch's SGD: decay enters the momentum and acts on all parameters.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+from tqdm import tqdm
+
+from ncutils import _checkpoint, data, models
+
+# measure(model, start, X, targets) -> named arrays; `start` is the network at epoch 0.
+Measure = Callable[[Any, Any, Array, Array], dict[str, Array]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: everything that decides a run besides network, data and key.
+
+    Attributes:
+        learning_rate: η.
+        epochs: passes over the data.
+        momentum: m.
+        weight_decay: λ, on all parameters.
+        per_class: samples of each class in a batch; None for the full batch.
+
+    Raises:
+        ValueError: for a number out of its range.
+    """
+
+    learning_rate: float
+    epochs: int
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    per_class: int | None = None
+
+    def __post_init__(self):
+        if not (self.learning_rate > 0 and self.epochs >= 0):
+            raise ValueError(f"need learning_rate > 0 and epochs ≥ 0, not {self}")
+        if not (0 <= self.momentum < 1 and self.weight_decay >= 0):
+            raise ValueError(f"need 0 ≤ momentum < 1 and weight_decay ≥ 0, not {self}")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network (or a stack of them) and what was recorded on the way.
+
+    Attributes:
+        model: the network; with a leading axis of runs for an ensemble.
+        epochs: the epochs at which it was measured.
+        records: what `measure` returned, stacked: epochs first, then runs.
+    """
+
+    model: Any
+    epochs: tuple[int, ...]
+    records: dict[str, np.ndarray]
+
+
+def mean_squared_error(
+    outputs: Float[Array, "n c"], targets: Float[Array, "n c"]
+) -> Float[Array, ""]:
+    r"""$\frac{1}{nC} \sum_{i,k} (f_k(x_i) - y_{ik})^2$: no factor ½, the mean over all entries."""
+    if outputs.shape != targets.shape:
+        raise ValueError(f"outputs have shape {outputs.shape}, targets {targets.shape}")
+    return jnp.mean((outputs - targets) ** 2)
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """The part of a run that is fixed when it is compiled."""
+
+    recipe: Recipe
+    loss: Callable
+    measure: Measure | None
+    labels: tuple[int, ...] | None
+    runs: int | None
+    at_once: int | None
+    shared_data: bool
+
+
+def _over_runs(setup: _Setup, function, run, examples):
+    """`function(run, examples)`, or that for each run of an ensemble."""
+    if setup.runs is None:
+        return function(run, examples)
+    if setup.shared_data:
+        shared = examples
+        function, examples = (lambda run, _, inner=function: inner(run, shared)), None
+    if setup.at_once is None or setup.at_once >= setup.runs:
+        return jax.vmap(function)(run, examples)
+    return jax.lax.map(lambda pair: function(*pair), (run, examples), batch_size=setup.at_once)
+
+
+def _optimiser(recipe: Recipe, learning_rate) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.add_decayed_weights(recipe.weight_decay),
+        optax.sgd(learning_rate, momentum=recipe.momentum or None),
+    )
+
+
+@eqx.filter_jit
+def _begin(model, learning_rate, X, targets, setup):
+    def one(run, _):
+        weights, eta = run
+        return _optimiser(setup.recipe, eta).init(weights)
+
+    weights = eqx.filter(model, eqx.is_inexact_array)
+    return _over_runs(setup, one, (weights, learning_rate), (X, targets))
+
+
+@eqx.filter_jit
+def _advance(model, memory, learning_rate, keys, X, targets, first, last, setup):
+    """Epochs `first` to `last` - 1; the bounds are traced, so that it compiles once."""
+    weights, static = eqx.partition(model, eqx.is_inexact_array)
+
+    def one(run, examples):
+        weights, memory, eta, key = run
+        X, targets = examples
+        optimiser = _optimiser(setup.recipe, eta)
+
+        def loss(weights, X, targets):
+            return setup.loss(models.logits(eqx.combine(weights, static), X), targets)
+
+        def step(carry, batch):
+            weights, memory = carry
+            change, memory = optimiser.update(jax.grad(loss)(weights, *batch), memory, weights)
+            return optax.apply_updates(weights, change), memory
+
+        def epoch(number, carry):
+            if setup.labels is None:
+                return step(carry, (X, targets))
+            batches = data.balanced_batches(
+                np.array(setup.labels),
+                num_classes=max(setup.labels) + 1,
+                per_class=setup.recipe.per_class,
+                key=jax.random.fold_in(key, number),
+            )
+            return jax.lax.scan(
+                lambda carry, rows: (step(carry, (X[rows], targets[rows])), None), carry, batches
+            )[0]
+
+        return jax.lax.fori_loop(first, last, epoch, (weights, memory))
+
+    weights, memory = _over_runs(setup, one, (weights, memory, learning_rate, keys), (X, targets))
+    return eqx.combine(weights, static), memory
+
+
+@eqx.filter_jit
+def _measured(model, start, X, targets, setup):
+    dynamic, static = eqx.partition((model, start), eqx.is_array)
+
+    def one(run, examples):
+        return setup.measure(*eqx.combine(run, static), *examples)
+
+    return _over_runs(setup, one, dynamic, (X, targets))
+
+
+def _check(X, targets, recipe, labels, record_at, setup):
+    lead = 0 if setup.runs is None or setup.shared_data else 1
+    if X.shape[: lead + 1] != targets.shape[: lead + 1]:
+        raise ValueError(f"X has shape {X.shape}, targets {targets.shape}: rows do not match")
+    if lead and X.shape[0] != setup.runs:
+        raise ValueError(f"{setup.runs} networks, but data of shape {X.shape} for {X.shape[0]}")
+    if list(record_at) != sorted({int(e) for e in record_at if 0 <= e <= recipe.epochs}):
+        raise ValueError(
+            f"record_at is a rising list of epochs from 0 to {recipe.epochs}, not {record_at}"
+        )
+    if record_at and setup.measure is None:
+        raise ValueError("record_at needs measure, the function that says what to record")
+    if recipe.per_class is not None and labels is None:
+        raise ValueError("balanced batches need the labels")
+    if labels is not None and np.shape(labels) != (X.shape[lead],):
+        raise ValueError(f"labels have shape {np.shape(labels)}, X has {X.shape[lead]} rows")
+
+
+def fit(
+    model,
+    X: Float[Array, "..."],
+    targets: Float[Array, "..."],
+    recipe: Recipe,
+    *,
+    loss: Callable = mean_squared_error,
+    measure: Measure | None = None,
+    record_at: Sequence[int] = (),
+    labels=None,
+    checkpoint: Path | None = None,
+    checkpoint_every: int = 100,
+    progress: str | None = None,
+    key: PRNGKeyArray | None = None,
+) -> Fitted:
+    """Train one network.
+
+    Args:
+        model: a network of `models`; its inexact arrays are trained, in their own dtype.
+        X: n examples.
+        targets: n × C, what `loss` compares the outputs with.
+        recipe: step, epochs, momentum, decay, batches.
+        loss: loss(outputs, targets) -> scalar; a named function, not a new lambda each
+            call, so that it compiles once.
+        measure: measure(model, start, X, targets) -> dict of arrays, with `start` the
+            network at epoch 0. The same rule about lambdas.
+        record_at: epochs after which to measure, rising; 0 is before the first step.
+        labels: n labels, needed for balanced batches.
+        checkpoint: a file to write the state to and to go on from if it is there.
+        checkpoint_every: epochs between two writes.
+        progress: text of the progress bar; None for no bar.
+        key: random key, for the order of the batches.
+
+    Returns:
+        `Fitted`. A run that was stopped and went on is equal in every bit to one that
+        was not. A run that diverged has records that are not finite.
+
+    Raises:
+        ValueError: on shapes that do not match, epochs out of range, missing labels, or
+            a checkpoint that is damaged or of another run.
+    """
+    setup = _setup(recipe, loss, measure, labels, None, None, False)
+    _check(X, targets, recipe, labels, record_at, setup)
+    eta = jnp.asarray(recipe.learning_rate, jnp.asarray(X).dtype)
+    keys = jax.random.key(0) if key is None else key
+    return _train(
+        model, X, targets, eta, keys, setup, record_at, checkpoint, checkpoint_every, progress
+    )
+
+
+def fit_ensemble(
+    networks,
+    X: Float[Array, "..."],
+    targets: Float[Array, "..."],
+    recipe: Recipe,
+    *,
+    learning_rates: Float[Array, " r"] | None = None,
+    shared_data: bool = False,
+    at_once: int | None = None,
+    loss: Callable = mean_squared_error,
+    measure: Measure | None = None,
+    record_at: Sequence[int] = (),
+    labels=None,
+    checkpoint: Path | None = None,
+    checkpoint_every: int = 100,
+    progress: str | None = None,
+    key: PRNGKeyArray | None = None,
+) -> Fitted:
+    """Train r networks of one shape at once.
+
+    Args:
+        networks: a network whose arrays have a leading axis of r runs, as
+            `equinox.filter_vmap` of its constructor over keys makes it.
+        X: r × n examples, or n examples for all if `shared_data`.
+        targets: with the same leading axes.
+        recipe: as in `fit`.
+        learning_rates: one η for each run, in place of the recipe's.
+        shared_data: whether all runs see the same examples.
+        at_once: how many runs go through one `vmap`; the others wait. All by default.
+            On a CPU a few large networks run faster one by one, out of the cache.
+        loss, measure, record_at, labels, checkpoint, checkpoint_every, progress: as in
+            `fit`; `labels` are those of every run.
+        key: random key; each run gets its own order of batches.
+
+    Returns:
+        `Fitted` with a leading axis of runs.
+
+    Raises:
+        ValueError: as for `fit`; also for learning rates of another number or sign.
+    """
+    runs = jax.tree.leaves(eqx.filter(networks, eqx.is_inexact_array))[0].shape[0]
+    setup = _setup(recipe, loss, measure, labels, runs, at_once, shared_data)
+    _check(X, targets, recipe, labels, record_at, setup)
+    rates = np.full(runs, recipe.learning_rate) if learning_rates is None else learning_rates
+    if np.shape(rates) != (runs,) or not np.all(np.asarray(rates) > 0):
+        raise ValueError(f"{runs} positive learning rates are needed, not {rates}")
+    eta = jnp.asarray(rates, jnp.asarray(X).dtype)
+    keys = jax.random.split(jax.random.key(0) if key is None else key, runs)
+    return _train(
+        networks, X, targets, eta, keys, setup, record_at, checkpoint, checkpoint_every, progress
+    )
+
+
+def _setup(recipe, loss, measure, labels, runs, at_once, shared_data) -> _Setup:
+    fixed = None if recipe.per_class is None or labels is None else tuple(map(int, labels))
+    return _Setup(recipe, loss, measure, fixed, runs, at_once, shared_data)
+
+
+def _train(
+    model, X, targets, eta, keys, setup, record_at, checkpoint, checkpoint_every, progress
+) -> Fitted:
+    start, record_at = model, tuple(map(int, record_at))
+    memory = _begin(model, eta, X, targets, setup)
+    records = {}
+    if record_at:
+        shapes = eqx.filter_eval_shape(_measured, model, start, X, targets, setup)
+        records = {
+            name: np.full((len(record_at), *shape.shape), np.nan, shape.dtype)
+            for name, shape in shapes.items()
+        }
+    settings = {
+        **asdict(setup.recipe),
+        "loss": setup.loss.__qualname__,
+        "measure": setup.measure.__qualname__ if setup.measure else None,
+        "record_at": list(record_at),
+        "start": _checkpoint.digest(eqx.filter(model, eqx.is_array)),
+        "data": _checkpoint.digest(X, targets, eta, setup.labels or ()),
+        "key": _checkpoint.digest(jax.random.key_data(keys)),
+    }
+    epoch, epochs = 0, setup.recipe.epochs
+    if checkpoint is not None and Path(checkpoint).is_file():
+        epoch, (model, memory, records) = _checkpoint.resume(
+            Path(checkpoint), settings, (model, memory, records)
+        )
+    else:
+        _record(records, record_at, epoch, model, start, X, targets, setup)
+    bar = tqdm(total=epochs, initial=epoch, desc=progress, unit="epoch", disable=progress is None)
+    halts = {epochs, *record_at, *range(0, epochs, max(1, epochs // 50))}
+    if checkpoint is not None:
+        halts |= set(range(0, epochs, checkpoint_every))
+    with bar:
+        for halt in sorted(halt for halt in halts if halt > epoch):
+            model, memory = _advance(
+                model, memory, eta, keys, X, targets, jnp.asarray(epoch), jnp.asarray(halt), setup
+            )
+            _record(records, record_at, halt, model, start, X, targets, setup)
+            bar.update(halt - epoch)
+            epoch = halt
+            if checkpoint is not None and (epoch % checkpoint_every == 0 or epoch == epochs):
+                _checkpoint.save(Path(checkpoint), settings, epoch, (model, memory, records))
+    return Fitted(model, record_at, records)
+
+
+def _record(records, record_at, epoch, model, start, X, targets, setup) -> None:
+    if epoch in record_at:
+        for name, value in _measured(model, start, X, targets, setup).items():
+            records[name][record_at.index(epoch)] = np.asarray(value)
