@@ -13,8 +13,10 @@ PAGES: dict[str, tuple[str, ...]] = {
     ),
     "limiting_kernels": (
         "limiting_kernels/gaussians",
-        "limiting_kernels/criterion",
-        "limiting_kernels/networks",
+        "kernel_ordering/random_sets",
+        "kernel_ordering/networks",
+        "kernel_nc1/imbalance",
+        "kernel_nc1/digits",
     ),
     "shallow_network": (
         "shallow_network/published",
