@@ -161,9 +161,9 @@ def flow(
 
 
 def many_flows(
-    W: Float[Array, "S C n"],
-    H: Float[Array, "S n N"],
-    b: Float[Array, "S C"],
+    W: Float[Array, "_ C n"],
+    H: Float[Array, "_ n N"],
+    b: Float[Array, "_ C"],
     kernel: FeatureKernel,
     *,
     m: int | Sequence[int],
@@ -179,7 +179,7 @@ def many_flows(
     """
     if not W.shape[0] == H.shape[0] == b.shape[0] >= 1:
         raise ValueError(
-            f"as many W, H and b, please; got {W.shape[0]}, {H.shape[0]}, {b.shape[0]}"
+            f"W, H and b must hold equally many states; got shapes {W.shape}, {H.shape}, {b.shape}"
         )
     sizes = check_state(W[0], H[0], b[0], m=m, C=C)
     for name, array in (("W", W), ("H", H), ("b", b)):

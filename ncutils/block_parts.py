@@ -14,7 +14,7 @@ from ncutils.integrate import Outcome, check_times, integrate
 from ncutils.linalg import check_finite
 
 
-def within_basis(m: int) -> Float[Array, "m m-1"]:
+def within_basis(m: int) -> Float[Array, "m p"]:
     r"""Orthonormal columns orthogonal to $\mathbf 1_m$: the Helmert matrix without its mean.
 
     Source: P2, (22), $\tilde Q_2$; the released code takes another such basis.
@@ -22,9 +22,7 @@ def within_basis(m: int) -> Float[Array, "m m-1"]:
     return jnp.asarray(scipy.linalg.helmert(m).T)
 
 
-def label_bases(
-    m: int | Sequence[int], C: int
-) -> tuple[Float[Array, "N C"], Float[Array, "N N-C"]]:
+def label_bases(m: int | Sequence[int], C: int) -> tuple[Float[Array, "N C"], Float[Array, "N D"]]:
     r"""The bases $Q_1$ (constant on classes) and $Q_2$ (zero sum on each class).
 
     $$Q_1 = \tfrac1{\sqrt m} I_C \otimes \mathbf 1_m, \qquad Q_2 = I_C \otimes \tilde Q_2 .$$
@@ -41,7 +39,7 @@ def label_bases(
 
 def decompose(
     H: Float[Array, "n N"], *, m: int | Sequence[int], C: int
-) -> tuple[Float[Array, "n C"], Float[Array, "n N-C"]]:
+) -> tuple[Float[Array, "n C"], Float[Array, "n D"]]:
     r"""Features as class means and within-class part.
 
     $$H_1 = \tfrac1{\sqrt m} H Q_1 = [\langle h\rangle_1, \dots, \langle h\rangle_C],\qquad
@@ -74,7 +72,7 @@ def decompose(
 
 
 def compose(
-    H1: Float[Array, "n C"], H2: Float[Array, "n N-C"], *, m: int | Sequence[int]
+    H1: Float[Array, "n C"], H2: Float[Array, "n D"], *, m: int | Sequence[int]
 ) -> Float[Array, "n N"]:
     r"""The inverse of `decompose`: $H = \sqrt m\,(H_1 Q_1^\top + H_2 Q_2^\top)$.
 
@@ -100,7 +98,7 @@ class ReducedTrajectory(Outcome):
 
     W: Float[Array, "*batch T C n"]
     H1: Float[Array, "*batch T n C"]
-    H2: Float[Array, "*batch T n N-C"]
+    H2: Float[Array, "*batch T n D"]
     b: Float[Array, "*batch T C"]
 
 
@@ -133,7 +131,7 @@ def reduced_velocity(state, kernel: ClassKernel, sizes: tuple[int, ...]):
 def reduced_flow(
     W: Float[Array, "C n"],
     H1: Float[Array, "n C"],
-    H2: Float[Array, "n N-C"],
+    H2: Float[Array, "n D"],
     b: Float[Array, " C"],
     kernel: ClassKernel,
     *,
