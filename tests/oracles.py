@@ -249,3 +249,31 @@ def eos_free_energy(S, X, y, width, noise_var=1e-6, weight_var=1.0):
     noisy = eos_kernel(S, X) + noise_var * np.eye(len(X))
     prior = len(S) / weight_var * np.trace(S) - np.linalg.slogdet(S)[1]
     return 0.5 * (width * prior + y @ np.linalg.solve(noisy, y) + np.linalg.slogdet(noisy)[1])
+
+
+# ---- models and training ---------------------------------------------------------------
+
+
+def mlp_forward(X, weights, biases, activation):
+    """(last hidden layer, outputs) of a fully connected network, sample by sample."""
+    phi = {"erf": math.erf, "relu": lambda u: max(u, 0.0)}[activation]
+    hidden, outputs = [], []
+    for x in X:
+        h = x
+        for W, b in zip(weights[:-1], biases[:-1], strict=True):
+            h = np.array([phi(u) for u in W @ h + b])
+        hidden.append(h)
+        outputs.append(weights[-1] @ h + biases[-1])
+    return np.array(hidden), np.array(outputs)
+
+
+def gradient_descent(W, b, X, T, *, steps, rate, momentum=0.0, decay=0.0):
+    """Weights of the affine map x -> W x + b after PyTorch's SGD on the mean squared error."""
+    speed_W, speed_b = np.zeros_like(W), np.zeros_like(b)
+    for _ in range(steps):
+        error = X @ W.T + b - T
+        slope_W, slope_b = 2 / T.size * error.T @ X, 2 / T.size * error.sum(axis=0)
+        speed_W = momentum * speed_W + slope_W + decay * W
+        speed_b = momentum * speed_b + slope_b + decay * b
+        W, b = W - rate * speed_W, b - rate * speed_b
+    return W, b
