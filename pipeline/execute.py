@@ -58,7 +58,7 @@ def read(page: str, parameters: dict[str, object]) -> nbformat.NotebookNode:
 
 
 def tidy(notebook: nbformat.NotebookNode, root: Path) -> nbformat.NotebookNode:
-    """Hide what papermill put in, and drop paths, times and random names."""
+    """Hide the parameters, and drop paths, times and random names."""
     notebook.metadata.pop("papermill", None)
     notebook.metadata.pop("jupytext", None)
     for number, cell in enumerate(notebook.cells):
@@ -66,8 +66,8 @@ def tidy(notebook: nbformat.NotebookNode, root: Path) -> nbformat.NotebookNode:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         tags = cell.metadata.get("tags", [])
-        if "injected-parameters" in tags:
-            cell.metadata["tags"] = [*tags, "remove-cell"]
+        if {"parameters", "injected-parameters"} & set(tags):
+            cell.metadata["tags"] = [*tags, "remove-cell"]  # the page says its scale above
     text = nbformat.writes(notebook)
     here = json.dumps(f"{root}/")[1:-1]
     return nbformat.reads(text.replace(here, ""), as_version=4)

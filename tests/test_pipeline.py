@@ -70,12 +70,12 @@ def test_the_page_record_says_where_the_numbers_come_from(built):
     assert [r["cell"] for r in record["results"]] == ["first", "second"]
 
 
-def test_the_executed_notebook_hides_the_injected_cell_and_names_no_path(built):
+def test_the_executed_notebook_hides_its_parameters_and_names_no_path(built):
     root, _ = built
     text = (root / "_build/smoke/notebooks/toy_page.ipynb").read_text()
     notebook = json.loads(text)
     tags = [cell["metadata"].get("tags", []) for cell in notebook["cells"]]
-    assert ["injected-parameters", "remove-cell"] in tags
+    assert tags[1:3] == [["parameters", "remove-cell"], ["injected-parameters", "remove-cell"]]
     assert str(root) not in text
     assert "papermill" not in text
     assert "results.device()" not in text  # the probe is gone
