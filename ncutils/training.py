@@ -71,7 +71,7 @@ class Fitted:
 
 
 def mean_squared_error(
-    outputs: Float[Array, "n c"], targets: Float[Array, "n c"]
+    outputs: Float[Array, "n c"], targets: Float[Array, "..."]
 ) -> Float[Array, ""]:
     r"""$\frac{1}{nC} \sum_{i,k} (f_k(x_i) - y_{ik})^2$: no factor ½, the mean over all entries."""
     if outputs.shape != targets.shape:

@@ -1,0 +1,258 @@
+"""Training: against gradient descent by hand, in ensembles, stopped and resumed."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ncutils import models, training
+from tests.oracles import gradient_descent
+
+jax.config.update("jax_enable_x64", True)
+
+RECIPE = training.Recipe(0.05, 12, momentum=0.9, weight_decay=0.01)
+LABELS = np.repeat([0, 1], 6)
+
+
+class Affine(eqx.Module):
+    """The read-out alone, whose descent can be written by hand."""
+
+    layer: models.Dense
+
+    def __call__(self, x):
+        return self.layer(x)
+
+
+def affine(key):
+    keys = jax.random.split(key)
+    return Affine(models.Dense(jax.random.normal(keys[0], (2, 3)), jnp.zeros(2)))
+
+
+def examples(key, runs=()):
+    keys = jax.random.split(jax.random.fold_in(key, 7))
+    return jax.random.normal(keys[0], (*runs, 12, 3)), jax.random.normal(keys[1], (*runs, 12, 2))
+
+
+def measure(model, start, X, targets):
+    moved = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), model, start)
+    loss = training.mean_squared_error(models.logits(model, X), targets)
+    return {"loss": loss, "moved": sum(jax.tree.leaves(moved))}
+
+
+def same(a, b):
+    return all(
+        np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+@pytest.mark.parametrize(("momentum", "decay"), [(0.0, 0.0), (0.9, 0.01)])
+def test_full_batch_descent_is_sgd_with_momentum_and_decay(momentum, decay, key):
+    X, T = examples(key)
+    model = affine(key)
+    recipe = training.Recipe(0.05, 12, momentum=momentum, weight_decay=decay)
+    layer = training.fit(model, X, T, recipe).model.layer
+    start = [np.asarray(part) for part in (model.layer.weight, model.layer.bias, X, T)]
+
+    def by_hand(**changed):
+        options = {"steps": 12, "rate": 0.05, "momentum": momentum, "decay": decay, **changed}
+        return gradient_descent(*start, **options)
+
+    np.testing.assert_allclose(layer.weight, by_hand()[0], rtol=1e-11)
+    np.testing.assert_allclose(layer.bias, by_hand()[1], rtol=1e-10, atol=1e-14)
+    for broken in ({"steps": 11}, {"decay": 0.1}, {"momentum": 0.5}):
+        assert np.abs(layer.weight - by_hand(**broken)[0]).max() > 1e-4
+
+
+def test_an_ensemble_is_its_members_trained_alone():
+    keys = jax.random.split(jax.random.key(1), 3)
+    networks = eqx.filter_vmap(affine)(keys)
+    X, T = examples(keys[0], (3,))
+    rates = jnp.array([0.05, 0.02, 0.01])
+    options = {"measure": measure, "record_at": (0, 5, 12)}
+    fits = [
+        training.fit_ensemble(
+            networks, X, T, RECIPE, learning_rates=rates, at_once=at_once, **options
+        )
+        for at_once in (None, 1)
+    ]
+    for r, rate in enumerate(rates):
+        recipe = dataclasses.replace(RECIPE, learning_rate=float(rate))
+        alone = training.fit(affine(keys[r]), X[r], T[r], recipe, **options)
+        for fit in fits:
+            np.testing.assert_allclose(
+                fit.model.layer.weight[r], alone.model.layer.weight, rtol=1e-12
+            )
+            np.testing.assert_allclose(fit.records["loss"][:, r], alone.records["loss"], rtol=1e-12)
+    assert fits[0].records["loss"].shape == (3, 3)
+    assert np.abs(fits[0].model.layer.weight[0] - alone.model.layer.weight).max() > 1e-2
+
+
+def test_runs_can_share_their_data():
+    keys = jax.random.split(jax.random.key(2), 2)
+    X, T = examples(keys[0])
+    networks = eqx.filter_vmap(affine)(keys)
+    shared = training.fit_ensemble(networks, X, T, RECIPE, shared_data=True)
+    alone = training.fit(affine(keys[1]), X, T, RECIPE)
+    np.testing.assert_allclose(shared.model.layer.weight[1], alone.model.layer.weight, rtol=1e-12)
+
+
+def test_records_are_taken_at_the_epochs_asked_for(key):
+    X, T = examples(key)
+    fit = training.fit(affine(key), X, T, RECIPE, measure=measure, record_at=(0, 1, 12))
+    assert fit.epochs == (0, 1, 12)
+    assert fit.records["moved"][0] == 0
+    assert (np.diff(fit.records["loss"]) < 0).all()
+    for at, epochs in enumerate(fit.epochs):
+        recipe = dataclasses.replace(RECIPE, epochs=epochs)
+        shorter = training.fit(affine(key), X, T, recipe).model
+        loss = training.mean_squared_error(models.logits(shorter, X), T)
+        np.testing.assert_allclose(fit.records["loss"][at], loss, rtol=1e-12)
+
+
+def test_balanced_batches_visit_each_sample_once_an_epoch_in_an_order_set_by_the_key(key):
+    # One sample a class, decay and momentum off, a step so small that the gradients of an
+    # epoch add up: the sum over batches is then the number of batches times the mean.
+    X, T = examples(key)
+    model, few = affine(key), training.Recipe(1e-7, 1, per_class=1)
+    in_batches = training.fit(model, X, T, few, labels=LABELS, key=key).model
+    full = training.fit(model, X, T, training.Recipe(6e-7, 1)).model
+    step = full.layer.weight - model.layer.weight
+    np.testing.assert_allclose(in_batches.layer.weight - model.layer.weight, step, rtol=1e-4)
+
+    recipe = training.Recipe(0.05, 2, per_class=2)
+    one = training.fit(model, X, T, recipe, labels=LABELS, key=key).model
+    again = training.fit(model, X, T, recipe, labels=LABELS, key=key).model
+    other = training.fit(model, X, T, recipe, labels=LABELS, key=jax.random.key(99)).model
+    assert same(one, again)
+    assert not same(one, other)
+
+
+class Stop(Exception):
+    """Stands for a machine that goes down."""
+
+
+class Bar(training.tqdm):
+    """A progress bar that brings the run down at epoch 8."""
+
+    def update(self, n=1):
+        super().update(n)
+        if self.n >= 8:
+            raise Stop
+
+
+def interrupted(monkeypatch, *args, **options):
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "tqdm", Bar)
+        with pytest.raises(Stop):
+            training.fit(*args, progress="a run", **options)
+
+
+def test_a_stopped_run_that_goes_on_equals_one_that_never_stopped(tmp_path, monkeypatch):
+    key, file = jax.random.key(3), tmp_path / "state"
+    X, T = examples(key)
+    recipe = training.Recipe(0.05, 12, momentum=0.9, per_class=2)
+    args = (affine(key), X, T, recipe)
+    options = {"measure": measure, "record_at": (0, 3, 6, 12), "labels": LABELS, "key": key}
+    whole = training.fit(*args, **options)
+    saved = {**options, "checkpoint": file, "checkpoint_every": 5}
+    interrupted(monkeypatch, *args, **saved)
+    assert b'"epoch": 5' in file.read_bytes()
+    resumed = training.fit(*args, **saved)
+    assert same(whole.model, resumed.model)
+    assert same(whole.records, resumed.records)
+    assert b'"epoch": 12' in file.read_bytes()
+    assert same(training.fit(*args, **saved).records, whole.records)  # already done
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused_and_kept(tmp_path):
+    key, file = jax.random.key(4), tmp_path / "state"
+    X, T = examples(key)
+    training.fit(affine(key), X, T, RECIPE, checkpoint=file)
+    good = file.read_bytes()
+    for other, args in (
+        ("momentum", (affine(key), X, T, dataclasses.replace(RECIPE, momentum=0.5))),
+        ("data", (affine(key), X + 1, T, RECIPE)),
+        ("start", (affine(jax.random.key(5)), X, T, RECIPE)),
+    ):
+        with pytest.raises(ValueError, match=f"another run .it differs in .*{other}"):
+            training.fit(*args, checkpoint=file)
+        assert file.read_bytes() == good
+    for broken, message in ((good[:-40], "is damaged"), (b"\x93NUMPY", "not a checkpoint")):
+        file.write_bytes(broken)
+        with pytest.raises(ValueError, match=message):
+            training.fit(affine(key), X, T, RECIPE, checkpoint=file)
+        assert file.read_bytes() == broken
+
+
+def test_a_full_disk_keeps_the_older_checkpoint(tmp_path, monkeypatch):
+    key, file = jax.random.key(4), tmp_path / "state"
+    X, T = examples(key)
+    options = {"checkpoint": file, "checkpoint_every": 5}
+    interrupted(monkeypatch, affine(key), X, T, RECIPE, **options)
+    older = file.read_bytes()
+
+    def full(file, tree):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(eqx, "tree_serialise_leaves", full)
+    with pytest.raises(OSError, match="No space left"):
+        training.fit(affine(key), X, T, RECIPE, **options)
+    assert file.read_bytes() == older
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_step_too_large_shows_as_records_that_are_not_finite():
+    key = jax.random.key(6)
+    X, T = examples(key)
+    options = {"measure": measure, "record_at": (0, 500)}
+    wild = training.fit(affine(key), 1e3 * X, T, training.Recipe(1.0, 500), **options)
+    assert np.isfinite(wild.records["loss"][0])
+    assert not np.isfinite(wild.records["loss"][1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"targets": jnp.zeros((11, 2))}, "rows do not match"),
+        ({"targets": jnp.zeros((12, 1))}, r"outputs have shape \(12, 2\), targets \(12, 1\)"),
+        ({"record_at": (0, 13), "measure": measure}, "epochs from 0 to 12"),
+        ({"record_at": (5, 2), "measure": measure}, "rising list"),
+        ({"record_at": (0,)}, "needs measure"),
+        ({"recipe": training.Recipe(0.1, 1, per_class=2)}, "need the labels"),
+        ({"recipe": training.Recipe(0.1, 1, per_class=2), "labels": LABELS[1:]}, "X has 12 rows"),
+    ],
+)
+def test_runs_that_cannot_be_are_refused(change, message):
+    X, T = examples(jax.random.key(0))
+    args = {"targets": T, "recipe": RECIPE, **change}
+    with pytest.raises(ValueError, match=message):
+        training.fit(affine(jax.random.key(0)), X, **args)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"learning_rate": 0.0},
+        {"epochs": -1},
+        {"momentum": 1.0},
+        {"weight_decay": -1.0},
+        {"learning_rate": float("nan")},
+    ],
+)
+def test_recipes_that_cannot_be_are_refused(change):
+    with pytest.raises(ValueError, match="need"):
+        training.Recipe(**{"learning_rate": 0.1, "epochs": 1, **change})
+
+
+def test_ensembles_need_one_learning_rate_and_one_data_set_a_run():
+    networks = eqx.filter_vmap(affine)(jax.random.split(jax.random.key(0), 3))
+    X, T = examples(jax.random.key(0), (3,))
+    with pytest.raises(ValueError, match="3 positive learning rates"):
+        training.fit_ensemble(networks, X, T, RECIPE, learning_rates=jnp.ones(2))
+    with pytest.raises(ValueError, match="3 networks, but data"):
+        training.fit_ensemble(networks, X[:2], T[:2], RECIPE)
