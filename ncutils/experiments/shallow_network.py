@@ -7,7 +7,7 @@ draw beside it.
 
 Cells: `published` is the paper's setting; `longer` takes the largest step that is safely
 stable and more of them; `rich` raises s, which forces the features to move; `width`
-varies $d_1$ with s fixed and with s growing as $\sqrt{d_1}$.
+varies $d_1$ with s fixed and with s growing as $d_1$.
 """
 
 import functools
@@ -77,7 +77,7 @@ class Config:
         if cell not in CELLS:
             raise ValueError(f"unknown cell {cell!r}: choose one of {', '.join(CELLS)}")
         index = workspace.SCALES.index(workspace.check_scale(scale))
-        dims = ((1, 8), (1, 2, 8, 32, 128), (1, 2, 8, 32, 128))[index]
+        dims = ((8,), (1, 2, 8, 32, 128), (1, 2, 8, 32, 128))[index]
         small, published = (32, 128, 128)[index], (128, 256, 512, 1024)
         common = {} if index else {"repeats": 3, "widths": (64,), "base_width": 64}
 
@@ -87,7 +87,7 @@ class Config:
 
         if cell == "published":
             sizes = ((small,), (128, 512), published)[index]
-            return config(sizes, 1000, learning_rate=1e-3)
+            return config(sizes, 1000, dims if index else (1, 8), learning_rate=1e-3)
         if cell == "longer":
             sizes = ((small,), (128,), (128, 512))[index]
             return config(sizes, 4000, relative_step=0.9)
@@ -97,9 +97,8 @@ class Config:
             targets = tuple((float(s), 0.0) for s in scales)
             return config(sizes, 500, relative_step=0.3, targets=targets, random_labels=True)
         widths = ((32, 64), (125, 250, 500, 1000, 2000), (125, 250, 500, 1000, 2000))[index]
-        law = {"widths": widths, "targets": ((1.0, 0.0), (30.0, 0.5))}
-        dims = ((8,), (32,), (32,))[index]
-        return config((small,), 500, dims, relative_step=0.3, activations=("erf",), **law)
+        law = {"widths": widths, "targets": ((1.0, 0.0), (10.0, 1.0))}
+        return config((small,), 500, (8,), relative_step=0.9, activations=("erf",), **law)
 
 
 def _rising(last: int) -> tuple[int, ...]:
@@ -175,31 +174,39 @@ def _keys(config: Config, *numbers: int):
     return jax.random.split(key, config.repeats)
 
 
-@functools.partial(jax.jit, static_argnames=("N", "d0", "activation"))
-def _draws(keys, *, N: int, d0: int, activation: str):
-    """One draw of D1(N, d₀) for each key, and NC1 of its inputs and both limiting kernels."""
-    y = _classes(N)
-
-    def one(key):
-        X, _ = data.two_gaussians(sizes=(N // 2, N // 2), dim=d0, key=key)
-        limits = kernels.nngp_and_ntk(X, activation=activation)
-        ratios = [metrics.kernel_nc1(kernel, y, num_classes=2).ratio for kernel in limits]
-        ratios.insert(0, metrics.nc1(X, y, num_classes=2))
-        logs = map(jnp.log10, ratios)
-        return X, dict(zip(("data", "nngp", "ntk"), logs, strict=True))
-
-    return jax.lax.map(one, keys)
+@functools.partial(jax.jit, static_argnames=("N", "d0"))
+def _inputs(keys, *, N: int, d0: int) -> Float[Array, "r n d"]:
+    """One draw of D1(N, d₀) for each key."""
+    return jax.vmap(lambda key: data.two_gaussians(sizes=(N // 2, N // 2), dim=d0, key=key)[0])(
+        keys
+    )
 
 
-@eqx.filter_jit
-def _networks(keys, widths: tuple[int, ...], activation: str, gain: float, dtype: str):
-    """One untrained network for each key, stacked."""
+@functools.partial(jax.jit, static_argnames="activation")
+def _limits(X: Float[Array, "r n d"], *, activation: str) -> dict[str, Float[Array, " r"]]:
+    """log10 NC1 of the inputs and of both limiting kernels, for each repeat."""
+    y = _classes(X.shape[1])
+
+    def one(x):
+        nngp, ntk = kernels.nngp_and_ntk(x, activation=activation)
+        return {
+            "data": jnp.log10(metrics.nc1(x, y, num_classes=2)),
+            "nngp": jnp.log10(metrics.kernel_nc1(nngp, y, num_classes=2).ratio),
+            "ntk": jnp.log10(metrics.kernel_nc1(ntk, y, num_classes=2).ratio),
+        }
+
+    return jax.lax.map(one, X)
+
+
+@functools.partial(jax.jit, static_argnames=("widths", "gain", "dtype"))
+def _layers(keys, *, widths: tuple[int, ...], gain: float, dtype: str):
+    """The layers of one untrained network for each key, stacked; any activation."""
 
     def make(key):
         gains, kind = (1.0, gain), jnp.dtype(dtype)
-        return models.mlp(widths, activation=activation, gains=gains, dtype=kind, key=key)
+        return models.mlp(widths, activation="erf", gains=gains, dtype=kind, key=key).layers
 
-    return eqx.filter_vmap(make)(keys)
+    return jax.vmap(make)(keys)
 
 
 def _signs(config: Config, N: int, *, shuffled: bool = False) -> Float[Array, "r n 1"]:
@@ -276,13 +283,15 @@ def run(config: Config) -> xr.Dataset:
 
     def untrained(activation, N, d0, width):
         keys = _keys(config, 1, N, d0, width)
-        return _networks(keys, (d0, width, 1), activation, config.readout_gain, config.dtype)
+        options = {"gain": config.readout_gain, "dtype": config.dtype}
+        return models.MLP(_layers(keys, widths=(d0, width, 1), **options), activation)
 
     draws, runs = [], []
     for activation in config.activations:
         for N in config.sizes:
             for d0 in config.dims:
-                X, draw = _draws(_keys(config, 0, N, d0), N=N, d0=d0, activation=activation)
+                X = _inputs(_keys(config, 0, N, d0), N=N, d0=d0)
+                draw = _limits(X, activation=activation)
                 X = X.astype(config.dtype)
                 for width in config.widths:
                     networks = untrained(activation, N, d0, width)
@@ -317,3 +326,10 @@ def run(config: Config) -> xr.Dataset:
     variables = {name: gather(draws, name, grid) for name in draws[0]}
     variables |= {name: gather(runs, name, (*grid, *per_run)) for name in runs[0]}
     return xr.Dataset(variables, coords)
+
+
+def largest(values: xr.DataArray) -> tuple[float, float]:
+    """The largest mean over repeats on a grid, and the standard error of that mean."""
+    mean, count = values.mean("repeat"), values.sizes["repeat"]
+    at = mean.argmax(mean.dims) if mean.ndim else {}
+    return float(mean[at]), float(values.std("repeat", ddof=1)[at] / math.sqrt(count))
