@@ -58,13 +58,17 @@ def read(page: str, parameters: dict[str, object]) -> nbformat.NotebookNode:
 
 
 def tidy(notebook: nbformat.NotebookNode, root: Path) -> nbformat.NotebookNode:
-    """Hide the parameters, and drop paths, times and random names."""
+    """Hide the parameters; drop paths, times, random names and what went to stderr."""
     notebook.metadata.pop("papermill", None)
     notebook.metadata.pop("jupytext", None)
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
+        for output in list(cell.get("outputs", [])):
+            if output.get("name") == "stderr":  # for the log, not for the page
+                print(output["text"], file=sys.stderr)
+                cell.outputs.remove(output)
         tags = cell.metadata.get("tags", [])
         if {"parameters", "injected-parameters"} & set(tags):
             cell.metadata["tags"] = [*tags, "remove-cell"]  # the page says its scale above
@@ -133,6 +137,8 @@ def execute(page: str, parameters: dict[str, object]) -> Path:
     half_run = build / "log" / f"{page}.half-run.ipynb"
     half_run.parent.mkdir(parents=True, exist_ok=True)
     os.environ["NCUTILS_PAGE"] = page
+    # pooch asks for the notebook's own progress bars, which this book does not have.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
     forget(page, scale)
 
     started = time.perf_counter()

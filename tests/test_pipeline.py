@@ -79,6 +79,8 @@ def test_the_executed_notebook_hides_its_parameters_and_names_no_path(built):
     assert str(root) not in text
     assert "papermill" not in text
     assert "results.device()" not in text  # the probe is gone
+    assert '"stderr"' not in text
+    assert "a warning" in (root / "_build/smoke/log/toy_page.log").read_text()
 
 
 def test_nothing_to_do_runs_nothing(project):

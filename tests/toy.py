@@ -61,6 +61,7 @@ NOTEBOOK = """\
 SCALE = "quick"
 
 # %% tags=["hide-input"]
+import sys
 from pathlib import Path
 import matplotlib.pyplot as plt
 from ncutils import claims, plotting, results
@@ -68,6 +69,7 @@ first = results.load("toy", "first", scale=SCALE)
 
 # %% tags=["hide-input"]
 message = "the page is broken"
+print("a warning", file=sys.stderr)
 if Path("break-page").exists():
     raise ValueError(message)
 
