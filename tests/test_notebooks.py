@@ -51,6 +51,17 @@ def test_a_notebook_takes_a_scale_first_and_holds_no_logic(source):
             assert len(ast.unparse(node.body).splitlines()) <= 3, node.name
 
 
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_a_notebook_loads_the_cells_that_the_catalogue_gives_it(source):
+    loads = [
+        node.args
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "results.load"
+    ]
+    loaded = {f"{ast.literal_eval(name)}/{ast.literal_eval(cell)}" for name, cell in loads}
+    assert loaded == set(catalogue.PAGES[source.stem])
+
+
 def nbval(notebook, root):
     """Run an executed notebook again in its own project folder: exit status and output."""
     words = ("-p", "no:cacheprovider", "-o", "addopts=", "--nbval-lax", "--nbval-cell-timeout=120")
