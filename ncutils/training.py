@@ -9,7 +9,7 @@ the convention of PyTorch's SGD: decay enters the momentum and acts on all param
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def mean_squared_error(
 class _Setup:
     """The part of a run that is fixed when it is compiled."""
 
-    recipe: Recipe
+    recipe: Recipe  # with step and epochs blanked: other values need no new compilation
     loss: Callable
     measure: Measure | None
     labels: tuple[int, ...] | None
@@ -112,13 +112,10 @@ def _optimiser(recipe: Recipe, learning_rate) -> optax.GradientTransformation:
 
 
 @eqx.filter_jit
-def _begin(model, learning_rate, X, targets, setup):
-    def one(run, _):
-        weights, eta = run
-        return _optimiser(setup.recipe, eta).init(weights)
-
+def _begin(model, learning_rate, setup):
     weights = eqx.filter(model, eqx.is_inexact_array)
-    return _over_runs(setup, one, (weights, learning_rate), (X, targets))
+    start = lambda weights, eta: _optimiser(setup.recipe, eta).init(weights)  # noqa: E731
+    return (start if setup.runs is None else jax.vmap(start))(weights, learning_rate)
 
 
 @eqx.filter_jit
@@ -148,9 +145,8 @@ def _advance(model, memory, learning_rate, keys, X, targets, first, last, setup)
                 per_class=setup.recipe.per_class,
                 key=jax.random.fold_in(key, number),
             )
-            return jax.lax.scan(
-                lambda carry, rows: (step(carry, (X[rows], targets[rows])), None), carry, batches
-            )[0]
+            over = lambda carry, rows: (step(carry, (X[rows], targets[rows])), None)  # noqa: E731
+            return jax.lax.scan(over, carry, batches)[0]
 
         return jax.lax.fori_loop(first, last, epoch, (weights, memory))
 
@@ -168,7 +164,7 @@ def _measured(model, start, X, targets, setup):
     return _over_runs(setup, one, dynamic, (X, targets))
 
 
-def _check(X, targets, recipe, labels, record_at, setup):
+def _check(X, targets, recipe, labels, record_at, setup, key):
     lead = 0 if setup.runs is None or setup.shared_data else 1
     if X.shape[: lead + 1] != targets.shape[: lead + 1]:
         raise ValueError(f"X has shape {X.shape}, targets {targets.shape}: rows do not match")
@@ -182,6 +178,8 @@ def _check(X, targets, recipe, labels, record_at, setup):
         raise ValueError("record_at needs measure, the function that says what to record")
     if recipe.per_class is not None and labels is None:
         raise ValueError("balanced batches need the labels")
+    if recipe.per_class is not None and key is None:
+        raise ValueError("balanced batches need a random key for their order")
     if labels is not None and np.shape(labels) != (X.shape[lead],):
         raise ValueError(f"labels have shape {np.shape(labels)}, X has {X.shape[lead]} rows")
 
@@ -228,11 +226,12 @@ def fit(
             a checkpoint that is damaged or of another run.
     """
     setup = _setup(recipe, loss, measure, labels, None, None, False)
-    _check(X, targets, recipe, labels, record_at, setup)
-    eta = jnp.asarray(recipe.learning_rate, jnp.asarray(X).dtype)
+    _check(X, targets, recipe, labels, record_at, setup, key)
+    eta = jnp.asarray(recipe.learning_rate, _first_leaf(model).dtype)
     keys = jax.random.key(0) if key is None else key
+    state = (model, eta, keys)
     return _train(
-        model, X, targets, eta, keys, setup, record_at, checkpoint, checkpoint_every, progress
+        state, X, targets, recipe, setup, record_at, checkpoint, checkpoint_every, progress
     )
 
 
@@ -276,29 +275,36 @@ def fit_ensemble(
     Raises:
         ValueError: as for `fit`; also for learning rates of another number or sign.
     """
-    runs = jax.tree.leaves(eqx.filter(networks, eqx.is_inexact_array))[0].shape[0]
+    runs = _first_leaf(networks).shape[0]
     setup = _setup(recipe, loss, measure, labels, runs, at_once, shared_data)
-    _check(X, targets, recipe, labels, record_at, setup)
+    _check(X, targets, recipe, labels, record_at, setup, key)
     rates = np.full(runs, recipe.learning_rate) if learning_rates is None else learning_rates
     if np.shape(rates) != (runs,) or not np.all(np.asarray(rates) > 0):
         raise ValueError(f"{runs} positive learning rates are needed, not {rates}")
-    eta = jnp.asarray(rates, jnp.asarray(X).dtype)
+    eta = jnp.asarray(rates, _first_leaf(networks).dtype)
     keys = jax.random.split(jax.random.key(0) if key is None else key, runs)
+    state = (networks, eta, keys)
     return _train(
-        networks, X, targets, eta, keys, setup, record_at, checkpoint, checkpoint_every, progress
+        state, X, targets, recipe, setup, record_at, checkpoint, checkpoint_every, progress
     )
+
+
+def _first_leaf(model) -> Array:
+    return jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))[0]
 
 
 def _setup(recipe, loss, measure, labels, runs, at_once, shared_data) -> _Setup:
     fixed = None if recipe.per_class is None or labels is None else tuple(map(int, labels))
-    return _Setup(recipe, loss, measure, fixed, runs, at_once, shared_data)
+    blank = replace(recipe, learning_rate=1.0, epochs=0)
+    return _Setup(blank, loss, measure, fixed, runs, at_once, shared_data)
 
 
 def _train(
-    model, X, targets, eta, keys, setup, record_at, checkpoint, checkpoint_every, progress
+    state, X, targets, recipe, setup, record_at, checkpoint, checkpoint_every, progress
 ) -> Fitted:
+    model, eta, keys = state
     start, record_at = model, tuple(map(int, record_at))
-    memory = _begin(model, eta, X, targets, setup)
+    memory = _begin(model, eta, setup)
     records = {}
     if record_at:
         shapes = eqx.filter_eval_shape(_measured, model, start, X, targets, setup)
@@ -307,7 +313,7 @@ def _train(
             for name, shape in shapes.items()
         }
     settings = {
-        **asdict(setup.recipe),
+        **asdict(recipe),
         "loss": setup.loss.__qualname__,
         "measure": setup.measure.__qualname__ if setup.measure else None,
         "record_at": list(record_at),
@@ -315,7 +321,7 @@ def _train(
         "data": _checkpoint.digest(X, targets, eta, setup.labels or ()),
         "key": _checkpoint.digest(jax.random.key_data(keys)),
     }
-    epoch, epochs = 0, setup.recipe.epochs
+    epoch, epochs = 0, recipe.epochs
     if checkpoint is not None and Path(checkpoint).is_file():
         epoch, (model, memory, records) = _checkpoint.resume(
             Path(checkpoint), settings, (model, memory, records)

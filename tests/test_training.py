@@ -14,6 +14,7 @@ from tests.oracles import gradient_descent
 jax.config.update("jax_enable_x64", True)
 
 RECIPE = training.Recipe(0.05, 12, momentum=0.9, weight_decay=0.01)
+BATCHED = training.Recipe(0.1, 1, per_class=2)
 LABELS = np.repeat([0, 1], 6)
 
 
@@ -223,8 +224,9 @@ def test_a_step_too_large_shows_as_records_that_are_not_finite():
         ({"record_at": (0, 13), "measure": measure}, "epochs from 0 to 12"),
         ({"record_at": (5, 2), "measure": measure}, "rising list"),
         ({"record_at": (0,)}, "needs measure"),
-        ({"recipe": training.Recipe(0.1, 1, per_class=2)}, "need the labels"),
-        ({"recipe": training.Recipe(0.1, 1, per_class=2), "labels": LABELS[1:]}, "X has 12 rows"),
+        ({"recipe": BATCHED}, "need the labels"),
+        ({"recipe": BATCHED, "labels": LABELS}, "need a random key"),
+        ({"recipe": BATCHED, "labels": LABELS[1:], "key": jax.random.key(0)}, "X has 12 rows"),
     ],
 )
 def test_runs_that_cannot_be_are_refused(change, message):
