@@ -258,8 +258,7 @@ def fit_ensemble(
     Args:
         networks: a network whose arrays have a leading axis of r runs, as
             `equinox.filter_vmap` of its constructor over keys makes it.
-        X: r × n examples, or n examples for all if `shared_data`.
-        targets: with the same leading axes.
+        X, targets: r × n of each, or n for all if `shared_data`.
         recipe: as in `fit`.
         learning_rates: one η for each run, in place of the recipe's.
         shared_data: whether all runs see the same examples.
