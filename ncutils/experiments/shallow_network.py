@@ -86,7 +86,7 @@ class Config:
             return cls(sizes, dims, last, _rising(last), **{**common, **rest})
 
         if cell == "published":
-            sizes = ((small,), (128, 512), published)[index]
+            sizes = ((small,), (128, 256), published)[index]
             return config(sizes, 1000, dims if index else (1, 8), learning_rate=1e-3)
         if cell == "longer":
             sizes = ((small,), (128,), (128, 512))[index]
@@ -95,7 +95,7 @@ class Config:
             sizes = ((small,), (128,), (128, 512))[index]
             scales = ((1, 100), (1, 10, 30, 100), (1, 3, 10, 30, 100))[index]
             targets = tuple((float(s), 0.0) for s in scales)
-            return config(sizes, 500, relative_step=0.3, targets=targets, random_labels=True)
+            return config(sizes, 300, relative_step=0.3, targets=targets, random_labels=True)
         widths = ((32, 64), (125, 250, 500, 1000, 2000), (125, 250, 500, 1000, 2000))[index]
         law = {"widths": widths, "targets": ((1.0, 0.0), (10.0, 1.0))}
         return config((small,), 500, (8,), relative_step=0.9, activations=("erf",), **law)
