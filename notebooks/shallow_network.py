@@ -19,9 +19,9 @@
 # draw their NC1 as the third panel of two figures. **Does a real finite network collapse more than its
 # limiting kernels?**
 #
-# More than the tangent kernel, yes, but it does so before training. Against the NNGP kernel the answer
-# depends on something else than width: on how far the features have to move. At the published
-# settings, and long after, they hardly need to.
+# More than the tangent kernel, yes (but for ReLU in one dimension, where all three agree); it does so
+# before training, however. Against the NNGP kernel the answer depends on something else than width: on
+# how far the features have to move. At the published settings, and long after, they hardly need to.
 
 # %% tags=["parameters"]
 SCALE = "quick"
@@ -303,9 +303,10 @@ plotting.save(
 # Gradient descent on a quadratic with curvature $\lambda$ is stable for $\eta < 2/\lambda$. Here
 # $\lambda$ is the largest eigenvalue of $\frac2N \Theta$, and it grows with $d_0$ through the first
 # layer's share. In 128 dimensions the published step reaches {measured}`P1-EDGE` times the limit for ReLU
-# {claim}`P1-EDGE`, after {measured}`P1-EDGE.control` in 32. Such a run starts beyond stability: its
-# loss first grows, until the weights have moved to where the kernel is smaller. What
-# looks like feature learning at that point is in part an unstable step.
+# {claim}`P1-EDGE`, after {measured}`P1-EDGE.control` in 32. Such a run starts beyond stability: along the
+# steepest direction each step overshoots by more than the error, until the weights have moved to where
+# the kernel is smaller. Features moved that way need not collapse. NC1 of the ReLU network
+# *changes* by {measured}`P1-F2c-DROP.control` there, upwards.
 
 # %% tags=["hide-input"]
 steps = published.relative_step.isel(width=0, target=0).sel(activation="relu")
@@ -367,9 +368,9 @@ plotting.save(
 # :::
 #
 # The loss becomes small everywhere: at most {measured}`P1-LONG-LOSS` of what answering zero would cost
-# {claim}`P1-LONG-LOSS`. NC1 does not follow. At the point of the grid where the network stands highest, it ends
-# at {measured}`P1-LONG` from its NNGP kernel {claim}`P1-LONG`. Only erf in many dimensions gets clearly
-# below. **A small loss needs no collapse**: the read-out finds a direction in the random features that
+# {claim}`P1-LONG-LOSS`. NC1 does not follow. Where the network stands highest above its NNGP kernel,
+# it ends {measured}`P1-LONG` above it {claim}`P1-LONG`, and {measured}`P1-LONG.control` is where it stood
+# highest before training. Only erf in many dimensions gets clearly below. **A small loss needs no collapse**: the read-out finds a direction in the random features that
 # separates the classes, and the features can stay as they are.
 
 # %% tags=["hide-input"]
@@ -389,7 +390,9 @@ claims.record("P1-LONG", scale=SCALE, value=value, control=control, spread=sprea
 # Of the three knobs, the size of the targets costs nothing to turn. Ask for $\pm s$ in place of
 # $\pm 1$. With $g = f/s$ the loss is $(f - s y)^2 = s^2 (g - y)^2$, so this is the same as a network
 # whose output is divided by $s$, trained on $\pm 1$ with a step $s^2$ times as large: the way from
-# the lazy to the rich regime {cite:p}`chizat2019`. Data, initial weights, width and kernels stay the same.
+# the lazy to the rich regime {cite:p}`chizat2019`. Data, initial weights, width and kernels stay the
+# same. Each run takes 0.3 of its own limit $2/\lambda$ as its step, for a few hundred epochs: the kernel
+# may grow on the way, so the step keeps a distance.
 
 # %% tags=["hide-input", "remove-output"]
 final = rich.isel(N=0, width=0, epoch=-1)
