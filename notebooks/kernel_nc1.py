@@ -50,11 +50,10 @@ digits = results.load("kernel_nc1", "digits", scale=SCALE)
 #
 # $$
 # \SigmaW = \frac1N \sum_{c,i} (h^{c,i} - \bar h^c)(h^{c,i} - \bar h^c)^\top, \qquad
-# \SigmaB = \frac1C \sum_c (\bar h^c - \bar h^G)(\bar h^c - \bar h^G)^\top, \qquad
-# \NC_1 = \frac{\Tr\SigmaW}{\Tr\SigmaB}.
+# \SigmaB = \frac1C \sum_c (\bar h^c - \bar h^G)(\bar h^c - \bar h^G)^\top,
 # $$
 #
-# Note the weights: $\SigmaW$ counts samples, $\SigmaB$ counts classes. A kernel $Q$ stands for the
+# and $\NC_1 = \Tr\SigmaW / \Tr\SigmaB$. Note the weights: $\SigmaW$ counts samples, $\SigmaB$ counts classes. A kernel $Q$ stands for the
 # features if $Q(x^{c,i}, x^{c',j}) = h^{c,i\top} h^{c',j}$. Its block means, in which a sample is also
 # paired with itself, are
 #
@@ -83,8 +82,10 @@ digits = results.load("kernel_nc1", "digits", scale=SCALE)
 # For class sizes $n_1, \dots, n_C$,
 #
 # $$
-# \Tr\SigmaW = \frac1N \sum_{c,i} Q(x^{c,i}, x^{c,i}) - \sum_c \frac{n_c}{N} \bar Q_{cc}, \qquad
-# \Tr\SigmaB = \frac1C \sum_c \bigl( \bar Q_{cc} - 2 \bar Q_{cG} + \bar Q_{GG} \bigr).
+# \begin{aligned}
+# \Tr\SigmaW &= \frac1N \sum_{c,i} Q(x^{c,i}, x^{c,i}) - \sum_c \frac{n_c}{N} \bar Q_{cc}, \\
+# \Tr\SigmaB &= \frac1C \sum_c \bigl( \bar Q_{cc} - 2 \bar Q_{cG} + \bar Q_{GG} \bigr).
+# \end{aligned}
 # $$
 #
 # {claim}`P1-T41x`
@@ -209,11 +210,13 @@ claims.record(
 # $$
 #
 # while $\Tr\SigmaW$ is the same for both, since equal $\bar Q_{cc}$ may be weighted as one likes. From
-# equal sizes to share $p$, then,
+# equal sizes to share $p$, then, up to terms of order $1/n_c$,
 #
 # $$
-# \log_{10} \NC_1 \ \text{ changes by } \ -\log_{10} 2 \bigl( p^2 + (1-p)^2 \bigr) \le 0, \qquad
-# \log_{10} \NC_1^{\text{code}} \ \text{ by } \ -\log_{10} 4 p (1-p) \ge 0 .
+# \begin{aligned}
+# \log_{10} \NC_1 \ \text{ changes by } \ & {-\log_{10}} \, 2 \bigl( p^2 + (1-p)^2 \bigr) \le 0, \\
+# \log_{10} \NC_1^{\text{code}} \ \text{ changes by } \ & {-\log_{10}} \, 4 p (1-p) \ge 0 .
+# \end{aligned}
 # $$
 #
 # One falls and the other rises. In the released runs the NC1 of the network and of the data come from
@@ -243,7 +246,7 @@ with plotting.style():
             ax.plot(share, law[formula], color=plotting.COLOURS[colour], linewidth=1)
         ax.set(title=f"$d_0$ = {d0}", xlabel="smaller class", xticks=[0.125, 0.25, 0.375, 0.5])
         ax.set_xticklabels(["1/8", "1/4", "3/8", "1/2"])
-    axes[-1].legend(loc="upper right")
+    axes[-1].legend(loc="lower right")
     axes[0].set_ylabel(r"change of $\log_{10}\,\mathcal{NC}_1$")
 shown = imbalance.assign(exact_law=law.exact, as_printed_law=law.as_printed)
 plotting.save(
@@ -364,7 +367,7 @@ gram, wrong = (
 claims.record("P1-DIG", scale=SCALE, value=gram - pixels, control=wrong - pixels)
 
 # %% [markdown]
-# **What depth can do at most.** Suppose that a kernel has forgotten everything but whether two samples
+# **Where depth ends.** Suppose that a kernel has forgotten everything but whether two samples
 # are the same one: $Q = a \one\one^\top + b I$. Then all classes look alike, and with $n$ samples in
 # each the block means are $\bar Q_{cc} = a + b/n$ and $\bar Q_{cc'} = a$. By the theorem,
 #
@@ -383,7 +386,8 @@ claims.record("P1-DIG", scale=SCALE, value=gram - pixels, control=wrong - pixels
 # leading order, hence $\theta' \approx \theta - \frac{\theta^2}{3\pi}$ and, after many layers,
 # $\theta_L \approx 3\pi/L$ *whatever the first angle was*. So
 # $Q^{(L)}$ becomes $a \one\one^\top + b I$ with $b = \frac12 \theta_L^2$ relative to the norm. What is left of the
-# difference between pairs is smaller than $b$ by a factor of order $1/L$. The tangent kernel gets there
+# difference between pairs is smaller than $b$ by a factor of order $1/L$, which no longer counts once $L$ is
+# large compared with $n$. The tangent kernel gets there
 # faster: off the diagonal each layer multiplies it by $1 - \theta_L/\pi \approx 1 - 3/L$ and adds what it adds on the
 # diagonal, so that off the diagonal it grows a quarter as fast and tends to $a = b/3$, with $b$ not
 # vanishing. For erf with $\sigma_w = 1$ different inputs drift towards orthogonal ones, which is the case $a = 0$,
@@ -419,7 +423,7 @@ with plotting.style():
         plotting.dimension_axis(ax, ten.depth.values, "hidden layers $L$")
         ax.set_title({"relu": "ReLU", "erf": "erf"}[activation])
     axes[1].text(1, limit, "kernel without classes", va="bottom", fontsize=8.5)
-    axes[1].text(1, base, "pixels", va="top", fontsize=8.5)
+    axes[0].text(ten.depth.max(), base, "pixels", va="top", ha="right", fontsize=8.5)
     axes[0].legend()
     axes[0].set_ylabel(r"$\log_{10}\,\mathcal{NC}_1$")
 plotting.save(

@@ -15,7 +15,7 @@
 #
 # A network of infinite width has two kernels. At initialisation its outputs are a Gaussian process,
 # with the NNGP kernel of the last features {cite:p}`lee2018`. Trained by gradient descent with small
-# steps it follows the neural tangent kernel, the NTK {cite:p}`jacot2018`. The second describes
+# steps it follows, in the same limit, the neural tangent kernel, the NTK {cite:p}`jacot2018`. The second describes
 # training; collapse happens in training; so one may hope that the NTK shows more of it.
 # {cite:t}`kothapalli2025` say that it does not. **Does the NTK ever show more collapse than the NNGP
 # kernel, and if so, when?**
@@ -66,10 +66,10 @@ rays = np.log10(random.ray_ratio.sel(angle=np.pi / 2, method="nearest"))
 #
 # $$
 # \begin{aligned}
-# \text{ReLU:} \quad & Q = \tfrac{1}{2\pi} \sqrt{K_{ii} K_{jj}}\, \bigl( \sin\theta + (\pi - \theta) \cos\theta \bigr), &
-# \dot Q &= \tfrac{\pi - \theta}{2\pi}, \\
-# \text{erf:} \quad & Q = \tfrac2\pi \arcsin \tfrac{2 K_{ij}}{\sqrt{(1 + 2K_{ii})(1 + 2K_{jj})}}, &
-# \dot Q &= \tfrac4\pi \bigl[ (1 + 2K_{ii})(1 + 2K_{jj}) - 4 K_{ij}^2 \bigr]^{-1/2}.
+# \text{ReLU:} \quad Q_{ij} &= \tfrac{1}{2\pi} \sqrt{K_{ii} K_{jj}}\, \bigl( \sin\theta + (\pi - \theta) \cos\theta \bigr), &
+# \dot Q_{ij} &= \frac{\pi - \theta}{2\pi}, \\
+# \text{erf:} \quad Q_{ij} &= \frac2\pi \arcsin \frac{2 K_{ij}}{\sqrt{v_i v_j}}, &
+# \dot Q_{ij} &= \frac4\pi \frac{1}{\sqrt{v_i v_j - 4 K_{ij}^2}}, \qquad v_i = 1 + 2 K_{ii}.
 # \end{aligned}
 # $$
 #
@@ -90,7 +90,7 @@ rays = np.log10(random.ray_ratio.sel(angle=np.pi / 2, method="nearest"))
 # those of $K \odot \dot Q$; then $\NC_1(\Theta) = (W + W') / (B + B')$, the *mediant* of two
 # fractions. All four are traces of covariances, because $K \odot \dot Q$ is positive semi-definite as
 # an entrywise product of two such matrices. A mediant of fractions with positive denominators lies
-# between them. $\square$
+# between them. (If a denominator is zero, the class means coincide and there is no NC1.) $\square$
 #
 # So the NTK is above the NNGP kernel exactly when the first-layer part is.
 
@@ -113,8 +113,8 @@ claims.record(
 # P_{ij} = \tfrac{1}{2\pi} \sqrt{K_{ii} K_{jj}}\, \sin\theta_{ij} \ge 0, \qquad P_{ii} = 0 .
 # $$
 #
-# {claim}`P1-REL` **The NTK is twice the NNGP kernel less a matrix that only knows angles**, and only
-# the angles decide the order of the two.
+# {claim}`P1-REL` **The NTK is twice the NNGP kernel less a matrix of sines**, zero where inputs are parallel, and that
+# matrix alone decides the order of the two.
 #
 # :::{prf:theorem} When the ReLU NTK shows less collapse
 # :label: thm-criterion
@@ -489,8 +489,8 @@ claims.record(
 claims.record("P1-F3", scale=SCALE, value=margin["relu"].min(), control=rays, n=margin["relu"].size)
 
 # %% [markdown]
-# **The released NTK of erf.** Where $\dot Q$ needs the table $(1 + 2K_{ii})(1 + 2K_{jj})$, the released
-# code has the single number $\sum_k (1 + 2K_{kk})^2$, which is about $N$ times larger. It makes
+# **The released NTK of erf.** Where $\dot Q$ needs the table $v_i v_j$, the released
+# code has the single number $\sum_k v_k^2$, which is about $N$ times larger. It makes
 # $K \odot \dot Q$ smaller by about $\sqrt N$ and nearly proportional to $K$. By the mediant, what is left of
 # $\Theta$ is $Q$ with a small admixture of the linear kernel, whose NC1 is *lower*. So from two
 # dimensions on the curve lies within {measured}`P1-BUG` of the NNGP kernel, where the right one is
@@ -840,7 +840,7 @@ claims.record("P1-POOL-N", scale=SCALE, value=even.min(), control=rays, n=even.s
 # ## Verdicts
 #
 # - {claim}`P1-MED` NC1 of the NTK lies between those of its two parts.
-# - {claim}`P1-REL` {claim}`P1-CRIT` For ReLU, angles alone decide which kernel shows more collapse, by an exact criterion.
+# - {claim}`P1-REL` {claim}`P1-CRIT` For ReLU, a matrix of sines decides which kernel shows more collapse, by an exact criterion.
 # - {claim}`P1-RAY` There are data on which the NTK shows more, by any factor.
 # - {claim}`P1-F2` {claim}`P1-F3` On the paper's data it never does, for erf and for ReLU.
 # - {claim}`P1-1D` {claim}`P1-1D-EQ` {claim}`P1-ERF1` {claim}`P1-INF-CF` {claim}`P1-INF` Both ends of the curves are where theory puts them.
