@@ -69,9 +69,11 @@ rays = np.log10(random.ray_ratio.sel(angle=np.pi / 2, method="nearest"))
 # \text{ReLU:} \quad Q_{ij} &= \tfrac{1}{2\pi} \sqrt{K_{ii} K_{jj}}\, \bigl( \sin\theta + (\pi - \theta) \cos\theta \bigr), &
 # \dot Q_{ij} &= \frac{\pi - \theta}{2\pi}, \\
 # \text{erf:} \quad Q_{ij} &= \frac2\pi \arcsin \frac{2 K_{ij}}{\sqrt{v_i v_j}}, &
-# \dot Q_{ij} &= \frac4\pi \frac{1}{\sqrt{v_i v_j - 4 K_{ij}^2}}, \qquad v_i = 1 + 2 K_{ii}.
+# \dot Q_{ij} &= \frac4\pi \frac{1}{\sqrt{v_i v_j - 4 K_{ij}^2}},
 # \end{aligned}
 # $$
+#
+# with $v_i = 1 + 2 K_{ii}$.
 #
 # ## What can be said exactly
 #
