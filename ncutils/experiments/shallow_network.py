@@ -93,9 +93,9 @@ class Config:
             return config(sizes, 4000, relative_step=0.9)
         if cell == "rich":
             sizes = ((small,), (128,), (128, 512))[index]
-            scales = ((1, 100), (1, 10, 30, 100), (1, 3, 10, 30, 100))[index]
+            scales = ((1, 100), (1, 30, 100), (1, 3, 10, 30, 100))[index]
             targets = tuple((float(s), 0.0) for s in scales)
-            return config(sizes, 300, relative_step=0.3, targets=targets, random_labels=True)
+            return config(sizes, 500, relative_step=0.3, targets=targets, random_labels=True)
         widths = ((32, 64), (125, 250, 500, 1000, 2000), (125, 250, 500, 1000, 2000))[index]
         law = {"widths": widths, "targets": ((1.0, 0.0), (10.0, 1.0))}
         return config((small,), 500, (8,), relative_step=0.9, activations=("erf",), **law)
