@@ -274,24 +274,37 @@ plotting.save(
 # $2 \lVert \bar h^c \rVert \sqrt{v / n_c}$, a first-order effect, while $\Tr\SigmaW$ itself is of second order,
 # like $v$. In one dimension, where erf features are tight, the first-order error is as large as a good part of the
 # quantity. In $d_0$ dimensions only about one part in $d_0$ of the variance lies along the mean,
-# and the noise is gone. The claim is therefore judged from eight dimensions on.
+# and the noise is gone. So there are two claims: one from eight dimensions on, and one for every
+# dimension, which shows what that noise does to the released formula.
 
 # %% tags=["hide-input"]
-kept = moved.sel(kernel=["nngp_erf", "ntk_erf", "nngp_relu", "ntk_relu"]).sel(d0=slice(8, None))
+kept = moved.sel(kernel=["nngp_erf", "ntk_erf", "nngp_relu", "ntk_relu"])
 gap = abs(kept.mean("repeat") - law.to_dataarray("formula"))
 cross = abs(kept.mean("repeat").sel(formula="as_printed") - law.exact)
+error = kept.std("repeat", ddof=1) / kept.sizes["repeat"] ** 0.5
+many = slice(8, None)
 claims.record(
     "P1-T41-DIR",
     scale=SCALE,
+    value=gap.sel(d0=many).max(),
+    control=cross.sel(d0=many).max(),
+    spread=error.sel(d0=many).max(),
+    n=kept.sizes["repeat"],
+)
+
+# %% tags=["hide-input"]
+claims.record(
+    "P1-T41-DIR1",
+    scale=SCALE,
     value=gap.max(),
     control=cross.max(),
-    spread=(kept.std("repeat", ddof=1) / kept.sizes["repeat"] ** 0.5).max(),
+    spread=error.max(),
     n=kept.sizes["repeat"],
 )
 
 # %% [markdown]
 # The worst distance from the laws, over four kernels, all sizes and eight or more dimensions, is
-# {measured}`P1-T41-DIR` in $\log_{10}$. Everywhere below and on the next pages, NC1 is the definition.
+# {measured}`P1-T41-DIR` in $\log_{10}$; over every dimension it is {measured}`P1-T41-DIR1`. Everywhere below and on the next pages, NC1 is the definition.
 #
 # ## What such a kernel looks like
 #
@@ -507,6 +520,7 @@ plotting.save(
 # - {claim}`P1-T41x` With classes weighted by their sizes, it can be read off for any sizes; the released formula cannot.
 # - {claim}`P1-T41-NEG` The released formula can make a variance negative.
 # - {claim}`P1-T41-DIR` Under growing imbalance it moves against the definition, by amounts that two lines of algebra predict.
+# - {claim}`P1-T41-DIR1` In one and two dimensions those lines of algebra do not predict a single data set.
 # - {claim}`P1-F1` The erf kernel of two classes in the plane has the block structure of the first figure.
 # - {claim}`P1-DIG` The formula gives the NC1 of real images.
 # - {claim}`P1-DEG` A kernel without any class structure has a known NC1, the end of all depth.
