@@ -103,11 +103,11 @@ def mlp(
     return MLP(layers, activation)
 
 
-def features(model: eqx.Module, X: Float[Array, "n *shape"]) -> Float[Array, "n p"]:
+def features(model, X: Float[Array, "n *shape"]) -> Float[Array, "n p"]:
     """The last hidden layer of a network, after its activation, for each row of a batch."""
     return jax.vmap(model.features)(X)
 
 
-def logits(model: eqx.Module, X: Float[Array, "n *shape"]) -> Float[Array, "n c"]:
+def logits(model, X: Float[Array, "n *shape"]) -> Float[Array, "n c"]:
     """The outputs of a network, before any softmax, for each row of a batch."""
     return jax.vmap(model)(X)

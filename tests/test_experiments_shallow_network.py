@@ -150,6 +150,9 @@ def test_every_cell_has_settings_at_every_scale_and_others_are_refused():
             assert (config.learning_rate is None) != (config.relative_step is None)
     with pytest.raises(ValueError, match="unknown cell 'fig9'"):
         experiment.Config.at("fig9", "quick")
+    for step in ({}, {"learning_rate": 0.1, "relative_step": 0.1}):
+        with pytest.raises(ValueError, match="either learning_rate or relative_step"):
+            experiment.Config(sizes=(4,), dims=(1,), epochs=1, record_at=(0, 1), **step)
     with pytest.raises(ValueError, match="unknown scale 'huge'"):
         experiment.Config.at("published", "huge")
 

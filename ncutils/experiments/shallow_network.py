@@ -67,6 +67,15 @@ class Config:
     seed: int = 2024
     dtype: str = "float32"
 
+    def __post_init__(self):
+        """Refuse settings that leave the step open, or set it twice.
+
+        Raises:
+            ValueError: unless just one of `learning_rate` and `relative_step` is given.
+        """
+        if (self.learning_rate is None) == (self.relative_step is None):
+            raise ValueError("give either learning_rate or relative_step")
+
     @classmethod
     def at(cls, cell: str, scale: str) -> "Config":
         """The settings of one cell: the paper's own where it has any; see `CELLS`.
@@ -238,7 +247,8 @@ def _train(config: Config, networks, X, targets, label: str) -> dict[str, np.nda
     N = X.shape[1]
     before, outputs, errors = map(np.asarray, _look(networks, X))
     values, vectors = np.linalg.eigh(2 / N * before)
-    step = config.learning_rate or config.relative_step * 2 / values[:, -1]
+    fixed, relative = config.learning_rate, config.relative_step
+    step = relative * 2 / values[:, -1] if fixed is None else fixed
     rates = np.broadcast_to(step, (config.repeats,)).astype(float)
     fitted = training.fit_ensemble(
         networks,
