@@ -239,7 +239,8 @@ def _kernel_regime(values, vectors, residual, rates, epochs) -> np.ndarray:
     r"""Squared residuals if Θ never moved: mean of $((I - \eta \tfrac2N \Theta)^t r_0)^2$."""
     along = np.einsum("rnk,rn->rk", vectors, residual)
     decay = 1.0 - rates[:, None] * values
-    return np.array([np.mean((decay**t * along) ** 2, axis=1) for t in epochs])
+    with np.errstate(over="ignore"):  # beyond 2/λ the prediction grows without bound
+        return np.array([np.mean((decay**t * along) ** 2, axis=1) for t in epochs])
 
 
 def _train(config: Config, networks, X, targets, label: str) -> dict[str, np.ndarray]:
