@@ -52,6 +52,17 @@ def test_a_reference_without_a_figure_is_a_problem(folders):
     assert lock.problems(figures, references) == ["toy-fig1: a reference without a figure"]
 
 
+def test_training_in_float32_may_differ_by_a_thousandth_and_not_by_a_hundredth(folders):
+    figures, references = folders
+    trained = figure(np.arange(1.0, 7.0).reshape(2, 3)).assign_attrs(dtype="float32")
+    results.write(trained, figures / "toy-fig1.nc")
+    lock.lock(figures, references)
+    for factor, accepted in ((1 + 2e-4, True), (1 + 1e-2, False)):
+        moved = trained.assign(nc1=trained.nc1 * factor)
+        results.write(moved, figures / "toy-fig1.nc")
+        assert (lock.problems(figures, references) == []) == accepted
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [

@@ -31,6 +31,7 @@ class Config:
         seeds: one for each repeat.
         sizes: class sizes of each set.
         dims: d₀, the input dimensions (``random_features``: of the features).
+        panels: class sizes of each heat map, of one total.
         means, std: of the Gaussian classes, as `data.gaussian_mixture` takes them.
         per_class, classes, depths: digits of each class, numbers of classes, hidden layers.
     """
@@ -41,6 +42,7 @@ class Config:
     dims: tuple[int, ...] = ()
     means: tuple[float, ...] = (-2.0, 2.0)
     std: float = 0.5
+    panels: tuple[tuple[int, int], ...] = ()
     per_class: int = 0
     classes: tuple[int, ...] = ()
     depths: tuple[int, ...] = ()
@@ -51,7 +53,14 @@ class Config:
         level = workspace.SCALES.index(workspace.check_scale(scale))
         if cell == "random_features":
             sizes = ((40, 40), (30, 30, 30), (20, 60), (10, 20, 60))
-            return cls(cell, seeds=tuple(range((3, 10, 10)[level])), sizes=sizes, dims=(16,))
+            n = (32, 128, 128)[level]
+            return cls(
+                cell,
+                seeds=tuple(range((3, 10, 10)[level])),
+                sizes=sizes,
+                dims=(16,),
+                panels=((n, n), (n // 2, n + n // 2)),
+            )
         if cell == "imbalance":
             total = (128, 2048, 2048)[level]
             return cls(
@@ -117,7 +126,7 @@ def _random_features(config: Config) -> xr.Dataset:
             "repeat": list(config.seeds),
             "route": list(ROUTES),
             "part": ["within", "between"],
-            "panel": ["128/128", "64/192"],
+            "panel": ["/".join(map(str, sizes)) for sizes in config.panels],
             "activation": list(kernels.ACTIVATIONS),
         },
     )
@@ -125,10 +134,10 @@ def _random_features(config: Config) -> xr.Dataset:
 
 def _heat_maps(config: Config):
     """Fig. 1: Q of erf for points of the plane, and min over pairs of ±Q, + in a class."""
-    panels = ((128, 128), (64, 192))
-    pictures = np.empty((2, 256, 256), np.float32)
-    signs = np.empty((2, len(config.seeds), len(kernels.ACTIVATIONS)))
-    for i, sizes in enumerate(panels):
+    total = sum(config.panels[0])
+    pictures = np.empty((len(config.panels), total, total), np.float32)
+    signs = np.empty((len(config.panels), len(config.seeds), len(kernels.ACTIVATIONS)))
+    for i, sizes in enumerate(config.panels):
         X, y = draws(config.seeds, means=config.means, sizes=sizes, std=config.std, dim=2, width=2)
         sign = np.where(np.asarray(y)[:, None] == np.asarray(y)[None, :], 1.0, -1.0)
         for j, x in enumerate(X):
