@@ -89,7 +89,8 @@ def test_balanced_traces_need_the_pairs_of_a_sample_with_itself():
 
 
 def test_random_features_cell_shows_theorem_41_and_where_it_ends():
-    config = kernel_nc1.Config("random_features", seeds=(0,), sizes=((8, 8), (4, 12)), dims=(5,))
+    sizes = ((8, 8), (4, 12))
+    config = kernel_nc1.Config("random_features", seeds=(0,), sizes=sizes, panels=sizes, dims=(5,))
     ds = kernel_nc1.run(config)
     error = abs(ds.trace - ds.trace.sel(route="features")).max(("repeat", "part"))
     assert float(error.sel(route="exact").max()) < 1e-12
