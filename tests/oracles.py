@@ -277,3 +277,25 @@ def gradient_descent(W, b, X, T, *, steps, rate, momentum=0.0, decay=0.0):
         speed_b = momentum * speed_b + slope_b + decay * b
         W, b = W - rate * speed_W, b - rate * speed_b
     return W, b
+
+
+# --- Equations of State without the Gaussian form of the weights -----------------------------
+
+
+def mean_field_moments(Q, X, y, *, width, noise):
+    """One step of the mean field in the plane: double loop over a coarse, shifted grid."""
+    from scipy.special import erf as scipy_erf
+
+    A = np.linalg.inv(Q + noise * np.eye(len(y)))
+    A = A - np.outer(A @ y, A @ y)
+    line = np.arange(-5.95, 6.0, 0.13)
+    total, second, kernel = 0.0, np.zeros((2, 2)), np.zeros_like(Q)
+    for a in line:
+        for b in line:
+            w = np.array([a, b]) / np.sqrt(2)
+            phi = scipy_erf(X @ w)
+            density = np.exp(-(w @ w) - phi @ A @ phi / (2 * 128 * width))
+            total += density
+            second += density * np.outer(w, w)
+            kernel += density * np.outer(phi, phi) / 128
+    return second / total, kernel / total

@@ -24,6 +24,14 @@ PAGES: dict[str, tuple[str, ...]] = {
         "shallow_network/rich",
         "shallow_network/width",
     ),
+    "equations_of_state": (
+        "equations_of_state/figure4",
+        "equations_of_state/figure5",
+        "equations_of_state/settings",
+        "eos_networks/trained",
+        "eos_networks/sampled",
+        "shallow_network/published",
+    ),
 }
 
 
