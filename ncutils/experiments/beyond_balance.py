@@ -40,6 +40,7 @@ class Config:
         values: the three kernel values where there are three.
         sizes: class sizes tried.
         noise: standard deviations σ of the kernel entries.
+        fixed_noise: σ where the samples per class are varied.
         growth: factors on the first unequal class sizes, or samples per class under noise.
         spreads: standard deviation of the log of a neuron's kernel steps.
         within_values: $\kappa_c$ at which imbalance is tried, $\kappa_d = 2$, $\kappa_n = 0.1$.
@@ -52,6 +53,7 @@ class Config:
     values: tuple[float, float, float] = (2.0, 1.0, 0.3)
     sizes: tuple[tuple[int, ...], ...] = ((4, 4, 4), (2, 3, 7))
     noise: tuple[float, ...] = ()
+    fixed_noise: float = 0.01
     growth: tuple[int, ...] = ()
     spreads: tuple[float, ...] = ()
     within_values: tuple[float, ...] = ()
@@ -71,7 +73,7 @@ class Config:
         if cell == "frames":
             return cls(
                 cell,
-                seeds=tuple(range((4, 20, 100)[level])),
+                seeds=tuple(range((4, 100, 400)[level])),
                 sizes=((2, 3, 7),),
                 noise=tuple(float(s) for s in np.geomspace(1e-3, 1e-1, (3, 5, 9)[level])),
                 growth=((2, 8, 32), (2, 4, 8, 16, 32, 64), (2, 4, 8, 16, 32, 64, 128))[level],
@@ -213,9 +215,11 @@ def _flows(config: Config) -> xr.Dataset:
     )
 
 
-def _defect(M) -> float:
-    C = M.shape[0]
-    return float(block_limits.simplex_defect(jnp.full(C, 1 / C), M))
+@jax.jit
+def _defects(M):
+    """Distance of the classifier's frame from the simplex for each kernel of class means."""
+    C = M.shape[-1]
+    return jax.vmap(lambda one: block_limits.simplex_defect(jnp.full(C, 1 / C), one))(M)
 
 
 def _frames(config: Config) -> xr.Dataset:
@@ -223,27 +227,26 @@ def _frames(config: Config) -> xr.Dataset:
     C, d = len(base), config.values[0]
     kernels = [BlockKernel(d, w, 0.1) for w in config.within_values] + [BlockKernel(d, 0.0, 0.0)]
     factors = np.array([1, *config.growth])
-    imbalance = np.array(
-        [
-            [_defect(k.class_mean_kernel(tuple(int(f) * s for s in base), C)) for f in factors]
-            for k in kernels
-        ]
-    )
+    grown = [tuple(int(f) * s for s in base) for f in factors]
+    imbalance = [
+        _defects(jnp.stack([k.class_mean_kernel(sizes, C) for sizes in grown])) for k in kernels
+    ]
     plain = BlockKernel(*config.values)
-    m = 4
-    by_size = np.empty((len(config.seeds), len(config.noise)))
-    by_m = np.empty((2, len(config.seeds), len(config.growth)))
-    for i, seed in enumerate(config.seeds):
-        for j, sigma in enumerate(config.noise):
-            by_size[i, j] = _defect(noisy_mean_kernel(plain, m, C, sigma, seed))
-        for j, size in enumerate(config.growth):
-            by_m[0, i, j] = _defect(noisy_mean_kernel(plain, size, C, 0.05, seed))
-            by_m[1, i, j] = _defect(noisy_mean_kernel(plain, size, C, 0.05, seed, blocks=True))
+
+    def defects(m, sigma, **how):
+        return _defects(
+            np.stack([noisy_mean_kernel(plain, m, C, sigma, seed, **how) for seed in config.seeds])
+        )
+
+    by_m = [
+        [defects(m, config.fixed_noise, blocks=blocks) for m in config.growth]
+        for blocks in (False, True)
+    ]
     return xr.Dataset(
         {
-            "imbalance": (("within_value", "factor"), imbalance),
-            "noise": (("repeat", "sigma"), by_size),
-            "noise_by_m": (("noise_kind", "repeat", "m"), by_m),
+            "imbalance": (("within_value", "factor"), np.stack(imbalance)),
+            "noise": (("sigma", "repeat"), np.stack([defects(4, s) for s in config.noise])),
+            "noise_by_m": (("noise_kind", "m", "repeat"), np.array(by_m)),
         },
         coords={
             "within_value": [f"{w:g}" for w in config.within_values] + ["label-blind"],
@@ -258,7 +261,7 @@ def _frames(config: Config) -> xr.Dataset:
 
 def noisy_mean_kernel(
     plain: BlockKernel, m: int, C: int, sigma: float, seed: int, *, blocks: bool = False
-):
+) -> np.ndarray:
     """The kernel of the class means when symmetric noise is added to every entry, or block."""
     rng, N = np.random.default_rng((seed, m)), m * C
     draw = rng.normal(size=(C, C) if blocks else (N, N))
@@ -266,8 +269,9 @@ def noisy_mean_kernel(
     if blocks:
         noise = np.kron(noise, np.ones((m, m)))
     K = np.asarray(plain.matrix(m, C)) + noise
+    general_block.check_psd("noisy kernel", K)  # its norm grows as 2σ√N
     S = np.kron(np.eye(C), np.ones((m, 1)))
-    return jnp.asarray(np.linalg.inv(S.T @ np.linalg.solve(K, S)))
+    return np.linalg.inv(S.T @ np.linalg.solve(K, S))
 
 
 def _neurons(config: Config) -> xr.Dataset:

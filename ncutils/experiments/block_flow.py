@@ -176,6 +176,7 @@ def _collapse(config: Config) -> xr.Dataset:
             "across": list(config.across),
             "bias": [float(v) for v in config.biases],
             "frame": ["classifier", "class means"],
+            "nc": ["nc2", "nc3"],
             "oriented": ["right", "wrong"],
             "per_class": m,
             "classes": C,
@@ -214,7 +215,15 @@ def _biases(config: Config, run) -> dict:
             law[i, j] = float(frames.classifier_cosine), float(frames.class_mean_cosine)
             reached[i, j] = float(path.b[j, -1].mean())
             others[i, j] = scores[j, 1], scores[j, 2]
+    fine = jnp.linspace(min(config.biases), max(config.biases), 201)
+    lines = []
+    for across in config.across:
+        alpha = BlockKernel(d, w, across).alpha(m, C)
+        frames = block_limits.equal_bias_frames(fine / C, alpha, C=C)
+        lines.append(jnp.stack([frames.classifier_cosine, frames.class_mean_cosine], axis=1))
     return {
+        "line_law": (("across", "fine_bias", "frame"), np.stack(lines)),
+        "fine_bias": np.asarray(fine),
         "cosine": (("across", "bias", "frame"), cosine),
         "cosine_law": (("across", "bias", "frame"), law),
         "bias_reached": (("across", "bias"), reached),

@@ -102,7 +102,7 @@ def _rates(config: Config) -> xr.Dataset:
     return xr.Dataset(
         {
             "table_error": (("repeat", "table"), table),
-            "size": (("repeat", "part", "step"), size),
+            "size_of_part": (("repeat", "part", "step"), size),
             "law": (("part", "step"), powers),
             "law_error": (("repeat", "law_of"), error),
             "eigenvalue": (("part",), [float(v) for v in kernel.eigenvalues(m, C)][::-1]),

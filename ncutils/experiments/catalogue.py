@@ -32,6 +32,19 @@ PAGES: dict[str, tuple[str, ...]] = {
         "eos_networks/sampled",
         "shallow_network/published",
     ),
+    "block_kernel": (
+        "block_rates/rates",
+        "block_rates/elasticity",
+    ),
+    "block_dynamics": (
+        "block_flow/collapse",
+        "block_general/matrices",
+    ),
+    "beyond_balance": (
+        "beyond_balance/flows",
+        "beyond_balance/frames",
+        "beyond_balance/neurons",
+    ),
 }
 
 
