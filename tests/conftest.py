@@ -19,6 +19,13 @@ def key(request):
     return jax.random.key(request.param)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _forget_compiled():
+    """Compiled programs of one file are of no use to the next, and fill the memory."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def as_a_user():
     """Without the shape checks of the test run, which would speak before our own errors."""
