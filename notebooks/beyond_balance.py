@@ -33,7 +33,7 @@ import numpy as np
 from ncutils import claims, plotting, results
 
 flows = results.load("beyond_balance", "flows", scale=SCALE)
-frames = results.load("beyond_balance", "frames", scale=SCALE)
+frames = results.load("frame_defect", "defect", scale=SCALE)
 neurons = results.load("beyond_balance", "neurons", scale=SCALE)
 
 # %% [markdown]
@@ -136,7 +136,7 @@ with plotting.style():
         )
         ax.set(xscale="log", yscale="log", xlabel="time", ylim=(1e-17, 1e3))
     axes[0].set(title="balanced, $E_K = O$", ylabel="scatter within classes")
-    axes[1].set(title=r"random, $E_K \not\succeq 0$")
+    axes[1].set(title="random, $E_K$ indefinite")
     axes[0].legend(loc="lower left")
 plotting.save(
     fig,
@@ -238,7 +238,7 @@ with plotting.style():
                 ax.plot(*h, marker="o", color=colour, markersize=6)
             ax.set(xlim=(-1.7, 1.9), ylim=(-1.7, 1.7), aspect="equal", xticks=[], yticks=[])
             ax.set_title(f"{sizes}: {kind}")
-            ax.grid(visible=False)
+            ax.axis("off")
 plotting.save(
     fig,
     "p2-frames",
@@ -254,7 +254,7 @@ plotting.save(
 # :::{nc-figure} p2-frames
 # :claims: P2-X-END P2-X-SUM
 # Three classes live in a plane. Arrows: rows of the classifier. Dots on dotted lines: class means. Both scaled to mean square length 1 and turned so that the largest class (green) points to the right. Left: equal classes, the simplex; each class mean lies on its arrow.
-# To the right: one class after the other gets rare. The arrows of rare classes (blue, orange) close up and the class means leave their arrows. Upper row: a kernel of three values resists. Lower row: the label-blind kernel bends as far as it can.
+# To the right: two classes (blue, orange) get rare. Their class means move outwards and towards each other, their arrows get shorter, and the two no longer point the same way. Upper row: a kernel of three values resists. Lower row: the label-blind kernel bends as far as it can.
 # :::
 #
 # The Gram matrices at the ends of all flows, four kinds of kernel at all class sizes, agree with the closed forms within {measured}`P2-X-END`. The forms of equal classes and three values miss by up to {measured}`P2-X-END.control`.
@@ -319,6 +319,7 @@ with plotting.style():
     axes[2].set(xlabel="samples per class $m$", title=r"noise by $m$, $\sigma$ = 0.01")
     for ax in axes:
         ax.set(xscale="log", yscale="log")
+    plotting.dimension_axis(axes[2], frames.m.values, "samples per class $m$")
     axes[0].legend(loc="lower left")
     axes[2].legend(loc="lower left")
 plotting.save(

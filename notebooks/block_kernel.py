@@ -146,7 +146,7 @@ with plotting.style():
             label=label,
         )
     axes[1].set(yscale="log", ylim=(1e-8, 3), xlabel="step", ylabel="residual, relative to step 0")
-    axes[1].legend(loc="lower left")
+    axes[1].legend(loc="lower right")
 plotting.save(
     fig,
     "p2-rates",

@@ -1,8 +1,7 @@
 r"""Beyond P2: unequal classes, values that differ by class, noise, one kernel per neuron.
 
 Cells: ``flows`` (the invariant, within-class collapse and end states for shared kernels of
-four kinds), ``frames`` (closed forms: how imbalance and noise bend the frames), ``neurons``
-(one kernel per neuron).
+four kinds), ``neurons`` (one kernel per neuron).
 """
 
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from ncutils.experiments._flows import (
 )
 from ncutils.general_block import DenseKernel, SpecialisedKernel
 
-CELLS = ("flows", "frames", "neurons")
+CELLS = ("flows", "neurons")
 KINDS = ("three values", "values by class", "noisy entries", "label-blind")
 
 
@@ -39,11 +38,7 @@ class Config:
         neurons: n.
         values: the three kernel values where there are three.
         sizes: class sizes tried.
-        noise: standard deviations σ of the kernel entries.
-        fixed_noise: σ where the samples per class are varied.
-        growth: factors on the first unequal class sizes, or samples per class under noise.
         spreads: standard deviation of the log of a neuron's kernel steps.
-        within_values: $\kappa_c$ at which imbalance is tried, $\kappa_d = 2$, $\kappa_n = 0.1$.
         end: last time.
     """
 
@@ -52,11 +47,7 @@ class Config:
     neurons: int = 5
     values: tuple[float, float, float] = (2.0, 1.0, 0.3)
     sizes: tuple[tuple[int, ...], ...] = ((4, 4, 4), (2, 3, 7))
-    noise: tuple[float, ...] = ()
-    fixed_noise: float = 0.01
-    growth: tuple[int, ...] = ()
     spreads: tuple[float, ...] = ()
-    within_values: tuple[float, ...] = ()
     end: float = 60.0
 
     @classmethod
@@ -69,15 +60,6 @@ class Config:
                 cell,
                 seeds=tuple(range((2, 4, 20)[level])),
                 sizes=more if level else cls.sizes,
-            )
-        if cell == "frames":
-            return cls(
-                cell,
-                seeds=tuple(range((4, 100, 400)[level])),
-                sizes=((2, 3, 7),),
-                noise=tuple(float(s) for s in np.geomspace(1e-3, 1e-1, (3, 5, 9)[level])),
-                growth=((2, 8, 32), (2, 4, 8, 16, 32, 64), (2, 4, 8, 16, 32, 64, 128))[level],
-                within_values=(0.2, 1.0, 1.9),
             )
         return cls(
             cell,
@@ -215,65 +197,6 @@ def _flows(config: Config) -> xr.Dataset:
     )
 
 
-@jax.jit
-def _defects(M):
-    """Distance of the classifier's frame from the simplex for each kernel of class means."""
-    C = M.shape[-1]
-    return jax.vmap(lambda one: block_limits.simplex_defect(jnp.full(C, 1 / C), one))(M)
-
-
-def _frames(config: Config) -> xr.Dataset:
-    base = config.sizes[0]
-    C, d = len(base), config.values[0]
-    kernels = [BlockKernel(d, w, 0.1) for w in config.within_values] + [BlockKernel(d, 0.0, 0.0)]
-    factors = np.array([1, *config.growth])
-    grown = [tuple(int(f) * s for s in base) for f in factors]
-    imbalance = [
-        _defects(jnp.stack([k.class_mean_kernel(sizes, C) for sizes in grown])) for k in kernels
-    ]
-    plain = BlockKernel(*config.values)
-
-    def defects(m, sigma, **how):
-        return _defects(
-            np.stack([noisy_mean_kernel(plain, m, C, sigma, seed, **how) for seed in config.seeds])
-        )
-
-    by_m = [
-        [defects(m, config.fixed_noise, blocks=blocks) for m in config.growth]
-        for blocks in (False, True)
-    ]
-    return xr.Dataset(
-        {
-            "imbalance": (("within_value", "factor"), np.stack(imbalance)),
-            "noise": (("sigma", "repeat"), np.stack([defects(4, s) for s in config.noise])),
-            "noise_by_m": (("noise_kind", "m", "repeat"), np.array(by_m)),
-        },
-        coords={
-            "within_value": [f"{w:g}" for w in config.within_values] + ["label-blind"],
-            "factor": factors,
-            "repeat": list(config.seeds),
-            "sigma": list(config.noise),
-            "noise_kind": ["independent entries", "whole blocks"],
-            "m": list(config.growth),
-        },
-    )
-
-
-def noisy_mean_kernel(
-    plain: BlockKernel, m: int, C: int, sigma: float, seed: int, *, blocks: bool = False
-) -> np.ndarray:
-    """The kernel of the class means when symmetric noise is added to every entry, or block."""
-    rng, N = np.random.default_rng((seed, m)), m * C
-    draw = rng.normal(size=(C, C) if blocks else (N, N))
-    noise = sigma * (draw + draw.T) / 2**0.5
-    if blocks:
-        noise = np.kron(noise, np.ones((m, m)))
-    K = np.asarray(plain.matrix(m, C)) + noise
-    general_block.check_psd("noisy kernel", K)  # its norm grows as 2σ√N
-    S = np.kron(np.eye(C), np.ones((m, 1)))
-    return np.linalg.inv(S.T @ np.linalg.solve(K, S))
-
-
 def _neurons(config: Config) -> xr.Dataset:
     C, m, n, S = 3, 4, config.neurons, len(config.seeds)
     plain = BlockKernel(*config.values)
@@ -289,7 +212,7 @@ def _neurons(config: Config) -> xr.Dataset:
     own, crossed = np.empty((*shape, len(ts))), np.empty((*shape, len(ts)))
     for i, spread in enumerate(config.spreads):
         a, w, d = np.cumsum(steps * np.exp(spread * drawn), axis=0)
-        kernel = general_block.neuron_kernel(d, w, a)
+        kernel = general_block.neuron_kernel(*jnp.asarray([d, w, a]))
         each = [BlockKernel(*values) for values in zip(d, w, a, strict=True)]
         batch = stack([_balance_neurons(start, each, m, C) for start in starts])
         path = block_ntk.many_flows(batch.W, batch.H, batch.b, kernel, m=m, C=C, ts=ts)
@@ -323,7 +246,7 @@ def _balance_neurons(start, kernels, m: int, C: int) -> block_states.State:
     return block_states.State(W=start.W, H=stretch[:, None] * start.H, b=start.b)
 
 
-_RUN = {"flows": _flows, "frames": _frames, "neurons": _neurons}
+_RUN = {"flows": _flows, "neurons": _neurons}
 
 
 def run(config: Config) -> xr.Dataset:

@@ -209,21 +209,21 @@ def _biases(config: Config, run) -> dict:
         path = run(states.W, states.H, states.b, kernel)
         scores = collapse_metrics(path, (m,) * C)[:, -1]
         for j, v in enumerate(config.biases):
-            frames = block_limits.equal_bias_frames(v / C, kernel.alpha(m, C), C=C)
+            frames = block_limits.equal_bias_frames(v / C, float(kernel.alpha(m, C)), C=C)
             W, H1 = path.W[j, -1], block_parts.decompose(path.H[j, -1], m=m, C=C)[0]
             cosine[i, j] = _cosine(W), _cosine(H1.T)
             law[i, j] = float(frames.classifier_cosine), float(frames.class_mean_cosine)
             reached[i, j] = float(path.b[j, -1].mean())
             others[i, j] = scores[j, 1], scores[j, 2]
-    fine = jnp.linspace(min(config.biases), max(config.biases), 201)
+    fine = np.linspace(min(config.biases), max(config.biases), 61)
     lines = []
     for across in config.across:
-        alpha = BlockKernel(d, w, across).alpha(m, C)
-        frames = block_limits.equal_bias_frames(fine / C, alpha, C=C)
-        lines.append(jnp.stack([frames.classifier_cosine, frames.class_mean_cosine], axis=1))
+        alpha = float(BlockKernel(d, w, across).alpha(m, C))
+        angles = [block_limits.equal_bias_frames(float(v) / C, alpha, C=C) for v in fine]
+        lines.append([[float(a.classifier_cosine), float(a.class_mean_cosine)] for a in angles])
     return {
-        "line_law": (("across", "fine_bias", "frame"), np.stack(lines)),
-        "fine_bias": np.asarray(fine),
+        "line_law": (("across", "fine_bias", "frame"), np.array(lines)),
+        "fine_bias": fine,
         "cosine": (("across", "bias", "frame"), cosine),
         "cosine_law": (("across", "bias", "frame"), law),
         "bias_reached": (("across", "bias"), reached),

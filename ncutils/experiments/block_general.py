@@ -63,7 +63,7 @@ def kernel_of(kind: str, n: int, values: tuple[float, float, float], seed: int):
         return GeneralBlockKernel(*(v * jnp.eye(n) for v in values))
     if kind == "one kernel per neuron":
         steps = np.cumsum(rng.uniform(0.2, 1.0, size=(3, n)), axis=0)
-        return general_block.neuron_kernel(*steps[::-1])
+        return general_block.neuron_kernel(*jnp.asarray(steps[::-1]))
     steps = np.cumsum([random_psd(rng, n) + 0.1 * np.eye(n) for _ in range(3)], axis=0)
     return GeneralBlockKernel(*steps[::-1])
 

@@ -42,7 +42,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     ),
     "beyond_balance": (
         "beyond_balance/flows",
-        "beyond_balance/frames",
+        "frame_defect/defect",
         "beyond_balance/neurons",
     ),
 }
