@@ -53,11 +53,8 @@ def test_a_solution_is_reported_as_numpy_would_compute_it(plane):
 
 def test_what_did_not_converge_has_no_nc1(plane, monkeypatch):
     X, labels, y = plane
-    monkeypatch.setattr(
-        experiment,
-        "_solve_one",
-        lambda X, t, *_, **__: eos.solve(X, t, width=100.0, max_steps=1),
-    )
+    whole = eos.solve
+    monkeypatch.setattr(eos, "solve", lambda *a, **k: whole(*a, **{**k, "max_steps": 1}))
     row = experiment.solve_each(X[None], labels, y, 2, config=CONFIG, source="theory")
     assert not row["converged"][0]
     assert np.isnan(row["nc1"][0])

@@ -93,7 +93,7 @@ def gradient_errors(key, *, count: int = 5) -> Float[np.ndarray, "2 count"]:
 
 
 @partial(jax.jit, static_argnames="nodes")
-def mean_field(X: Float[Array, "n 2"], y: Float[Array, " n"], width, noise, *, nodes: int = 100):
+def mean_field(X: Float[Array, "n d"], y: Float[Array, " n"], width, noise, *, nodes: int = 100):
     r"""The best product law of the weights, of any shape, by quadrature in the plane.
 
     $$q(w) \propto \exp\Big[-\tfrac{d_0}{2}\lVert w \rVert^2

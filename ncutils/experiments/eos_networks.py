@@ -193,7 +193,7 @@ def _sample(config: Config, N: int, d: int, width: int) -> dict[str, np.ndarray 
         }
         row[f"{source}_converged"] = bool(solved.converged)
     for variant in VARIANTS:
-        altered = altered_covariance(X, y, variant=variant, width=width, noise=noise)
+        altered = altered_covariance(X, y, variant=variant, width=float(width), noise=noise)
         row[f"{variant}_bfgs_spike"] = _spike(altered)
     row["mean_field_spike"] = row["mean_field_nc1"] = np.nan
     if d == 2:

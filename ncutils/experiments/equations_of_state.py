@@ -94,18 +94,6 @@ def make(
     return X, y, jnp.asarray(targets)[y]
 
 
-@partial(jax.jit, static_argnames=("source", "tol"))
-def _solve_one(X, targets, width, noise, start, *, source, tol):
-    options = {"width": width, "noise_var": noise, "source": source, "tol": tol}
-    return eos.solve(X, targets, **options, start=start, max_steps=300)
-
-
-@partial(jax.jit, static_argnames="source")
-def _first(sigma, X, targets, width, noise, *, source):
-    settings = {"width": width, "noise_var": noise, "source": source}
-    return eos.right_hand_side(sigma, X, targets, **settings)
-
-
 @partial(jax.jit, static_argnames="num_classes")
 def limits(X: Float[Array, "r n d"], y: Int[Array, " n"], *, num_classes: int):
     """log10 NC1 of NNGP kernel and NTK, erf, for each repeat."""
@@ -142,8 +130,10 @@ def solve_each(X, y, targets, dim, *, config, source, width=None, noise=None, st
     noise = np.full(r, config.noises[0]) if noise is None else noise
     start = np.broadcast_to(np.eye(p) / p, (r, p, p)) if start is None else start
     inside, rows = np.arange(p) < dim, []
-    for args in zip(X, targets, width, noise, start, strict=True):
-        found = _solve_one(*map(jnp.asarray, args), source=source, tol=config.tol)
+    options = {"source": source, "tol": config.tol, "max_steps": 300}
+    for x, t, units, variance, first in zip(X, targets, width, noise, start, strict=True):
+        where = {"width": float(units), "noise_var": float(variance), "start": jnp.asarray(first)}
+        found = eos.solve(jnp.asarray(x), jnp.asarray(t), **where, **options)
         row = {name: getattr(found, name) for name in ("residual", "steps", "converged", "sigma")}
         sigma, fine = np.asarray(found.sigma), bool(found.converged)
         nc1 = metrics.kernel_nc1(found.kernel, y, num_classes=int(y.max()) + 1) if fine else None
@@ -186,7 +176,8 @@ def _grid(config: Config, name: str) -> xr.Dataset:
             for field, values in table.items():
                 values[s, :, i, j] = found[field].reshape(widths, repeats)
             prior = jnp.eye(pad) / pad
-            step = _first(prior, X[0], t, config.widths[-1], config.noises[0], source=source)
+            at = {"width": config.widths[-1], "noise_var": config.noises[0], "source": source}
+            step = eos.right_hand_side(prior, X[0], t, **at)
             gap[s, i, j] = pad / dim * jnp.abs(prior - step).max()
     dims = ("source", "width", "N", "d0", "repeat")
     return xr.Dataset(
@@ -251,7 +242,7 @@ def _sets(config: Config) -> xr.Dataset:
             other = solve_each(rows, y, t[:1], dim, **again)
             away = np.linalg.norm(other["sigma"] - own, axis=(1, 2)) / np.linalg.norm(own)
             apart[i, j] = np.where(other["converged"], away, np.nan)
-            if dim <= 8:  # the recipe takes hundreds of evaluations
+            if dim == 8:  # the recipe takes hundreds of evaluations
                 inputs = X[0, :, :dim] * np.sqrt(dim / pad)
                 recipe[i, j] = published_recipe(inputs, t[0], config=config)
     dims = ("source", "set", "d0", "repeat")
