@@ -658,4 +658,4 @@ claims.record(
 # - {claim}`P2-D-COUNT` There are as many as there are matrices that commute with the kernel.
 # - {claim}`P2-D2` Matrices that act as numbers where the flow lives change nothing.
 #
-# The [next page](beyond_balance) drops equal classes and three values.
+# The {doc}`page with sliders <../book/play>` lets you turn the kernel values, the biases and $E$ by hand. The [next page](beyond_balance) drops equal classes and three values.

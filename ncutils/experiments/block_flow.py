@@ -64,11 +64,11 @@ class Config:
         """The configuration of a cell at a scale."""
         level = workspace.SCALES.index(workspace.check_scale(scale))
         seeds = tuple(range((2, 3, 20)[level]))
-        fine = tuple(float(e) for e in np.geomspace(1e-3, 0.5, (3, 7, 17)[level]))
+        fine = np.geomspace(1e-3, 0.5, (0, 7, 17)[level]) if level else (1e-3, 1e-2, 0.5)
         return cls(
             cell,
             seeds=seeds,
-            sizes=fine,
+            sizes=tuple(float(e) for e in fine),
             alignments=tuple(float(a) for a in np.linspace(-1, 1, (3, 9, 17)[level])),
             biases=(
                 (0.0, 1.0, 1.6),

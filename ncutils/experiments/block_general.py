@@ -53,7 +53,7 @@ class Config:
     def at(cls, cell: str, scale: str) -> "Config":
         """The configuration of a cell at a scale."""
         level = workspace.SCALES.index(workspace.check_scale(scale))
-        return cls(cell, seeds=tuple(range((2, 5, 20)[level])))
+        return cls(cell, seeds=tuple(range((2, 3, 20)[level])))
 
 
 def kernel_of(kind: str, n: int, values: tuple[float, float, float], seed: int):

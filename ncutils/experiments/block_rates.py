@@ -53,7 +53,7 @@ class Config:
         """The configuration of a cell at a scale."""
         level = workspace.SCALES.index(workspace.check_scale(scale))
         if cell == "rates":
-            return cls(cell, seeds=tuple(range((5, 20, 50)[level])), classes=4, per_class=6)
+            return cls(cell, seeds=tuple(range((2, 5, 20)[level])), classes=4, per_class=6)
         return cls(
             cell,
             seeds=tuple(range((2, 4, 10)[level])),
