@@ -130,7 +130,7 @@ def solve_each(X, y, targets, dim, *, config, source, width=None, noise=None, st
     noise = np.full(r, config.noises[0]) if noise is None else noise
     start = np.broadcast_to(np.eye(p) / p, (r, p, p)) if start is None else start
     inside, rows = np.arange(p) < dim, []
-    options = {"source": source, "tol": config.tol, "max_steps": 300}
+    options = {"source": source, "tol": config.tol, "max_steps": 1000}
     for x, t, units, variance, first in zip(X, targets, width, noise, start, strict=True):
         where = {"width": float(units), "noise_var": float(variance), "start": jnp.asarray(first)}
         found = eos.solve(jnp.asarray(x), jnp.asarray(t), **where, **options)
