@@ -70,6 +70,7 @@ def provenance(*, experiment: str, cell: str, scale: str, config, seconds: float
         "scale": workspace.check_scale(scale),
         "config": json.dumps(fields, sort_keys=True, default=str),
         "commit": workspace.commit(),
+        "source": workspace.experiment_digest(experiment),
         "seeds": str(seeds),
         "device": device(),
         "dtype": fields.get("dtype", "float64"),

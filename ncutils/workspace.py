@@ -104,6 +104,12 @@ def _module_file(name: str) -> Path | None:
 
 def _imports(path: Path) -> set[str]:
     """Names that may be `ncutils` modules, from every import statement of a file."""
+    stat = path.stat()
+    return _imports_of(path, (stat.st_mtime_ns, stat.st_size))
+
+
+@functools.cache
+def _imports_of(path: Path, stamp: tuple[int, int]) -> set[str]:  # noqa: ARG001 (tells versions apart)
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -145,4 +151,21 @@ def source_digest(*sources: str | Path) -> str:
     digest = hashlib.sha256()
     for path in source_files(*sources):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def experiment_digest(experiment: str) -> str:
+    """What the numbers of an experiment depend on: the files it reaches, and the lock.
+
+    Args:
+        experiment: module name in `ncutils.experiments`.
+
+    Returns:
+        A short hash, or "unknown" for an experiment that is no such module.
+    """
+    if _module_file(f"ncutils.experiments.{experiment}") is None:
+        return "unknown"
+    digest = hashlib.sha256(source_digest(f"ncutils.experiments.{experiment}").encode())
+    lock = project_root() / "requirements.lock"
+    digest.update(lock.read_bytes() if lock.is_file() else b"")
     return digest.hexdigest()[:16]

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ncutils import workspace
+from pipeline import keys
 
 STARTED = re.compile(r"^Job \d+: (.+)$")
 PROGRESS = re.compile(r"^(\d+ of \d+ steps) \(\d+%\) done$")
@@ -93,6 +94,7 @@ def build(scale: str, *, cores: int, target: str, extra: Sequence[str] = ()) -> 
             *("--cores", str(cores), "--quiet", "host", "reason", "--nocolor"),
             # Keys decide, and a product older than what it was made from.
             *("--rerun-triggers", "params", "mtime", "--rerun-incomplete"),
+            *(("--forcerun", *old) if (old := keys.stale(scale)) else ()),
             # Our own lock ends with the process, so a killed run leaves none behind.
             "--nolock",
             *extra,

@@ -26,6 +26,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from ncutils import workspace
 from ncutils.experiments import catalogue
+from pipeline import keys
 
 PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "xarray", "ncutils")
 
@@ -136,6 +137,7 @@ def execute(page: str, parameters: dict[str, object]) -> Path:
     notebook.cells.append(nbformat.v4.new_code_cell(probe))
     half_run = build / "log" / f"{page}.half-run.ipynb"
     half_run.parent.mkdir(parents=True, exist_ok=True)
+    key = keys.page(scale, page)  # of what is about to run, not of what stands there after
     os.environ["NCUTILS_PAGE"] = page
     # pooch asks for the notebook's own progress bars, which this book does not have.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
@@ -159,6 +161,7 @@ def execute(page: str, parameters: dict[str, object]) -> Path:
     record = {
         "page": page,
         "scale": scale,
+        "key": key,
         "seconds": round(seconds + sum(float(r["seconds"]) for r in probed["results"]), 2),
         "notebook_seconds": round(seconds, 2),
         "device": probed["device"],

@@ -40,8 +40,7 @@ def archived(scale: str, experiment: str, cell: str) -> Path:
 
 def cell(scale: str, experiment: str, name: str) -> str:
     """Key of a result: what the experiment's module reaches by imports, and the lock."""
-    source = workspace.source_digest(f"ncutils.experiments.{experiment}")
-    return digest(scale, experiment, name, source, _lock())
+    return digest(scale, experiment, name, workspace.experiment_digest(experiment))
 
 
 def page(scale: str, name: str) -> str:
@@ -81,3 +80,32 @@ def book(scale: str) -> str:
         *(root / name for name in ("_config.yml", "_toc.yml", "pipeline/stage.py")),
         *(f"{path.relative_to(root)}{digest(path)}" for path in prose if path.suffix != ".pyc"),
     )
+
+
+def stale(scale: str) -> list[str]:
+    """Results and pages made by hand, or elsewhere, from something else than what is here.
+
+    Snakemake knows the keys of what it made itself. A result or a page that was made
+    without it carries its own: an attribute of the one, an entry in the record of the other.
+
+    Returns:
+        Their paths, relative to the project's folder.
+    """
+    import h5py  # a moment's wait, which only a build has to take
+
+    root, build = workspace.project_root(), workspace.build_dir(scale)
+    found = []
+    for name, needed in catalogue.PAGES.items():
+        record = build / "pages" / f"{name}.json"
+        if record.is_file() and json.loads(record.read_text("utf-8")).get("key") != page(
+            scale, name
+        ):
+            found.append(record)
+        for one in needed:
+            result = build / "results" / f"{one}.nc"
+            if result.is_file():
+                with h5py.File(result) as file:
+                    made = file.attrs.get("source", "unknown")
+                if made != workspace.experiment_digest(one.split("/")[0]):
+                    found.append(result)
+    return sorted({str(path.relative_to(root)) for path in found})

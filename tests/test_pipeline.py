@@ -59,6 +59,19 @@ def test_one_command_makes_cells_page_ledger_and_book_and_says_so(built):
     assert (root / "_build/notebooks/toy_page.ipynb").is_file()
 
 
+def test_what_snakemake_did_not_make_is_trusted_only_while_its_source_is_the_same(project):
+    shutil.rmtree(project / ".snakemake")  # as if cells and page had been run by hand
+    status, text = toy.build(project)
+    assert status == 0, text
+    assert toy.ran(project) == []
+    edit(project / "ncutils" / "linalg.py")
+    shutil.rmtree(project / ".snakemake")
+    status, text = toy.build(project)
+    assert status == 0, text
+    assert toy.ran(project) == ["first", "second"]
+    assert "execute notebooks/toy_page.py" in text
+
+
 def test_the_page_record_says_where_the_numbers_come_from(built):
     record = page(built[0])
     assert record["scale"] == "smoke"
