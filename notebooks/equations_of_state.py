@@ -231,7 +231,7 @@ plotting.save(
     fig,
     "p1-fig4",
     scale=SCALE,
-    data=figure4[["nc1", "nngp", "converged", "residual"]].assign_attrs(figure4.attrs),
+    data=figure4[["nc1", "nngp", "converged"]].assign_attrs(figure4.attrs),
     alt="Two panels, widths 2,000 and 500: log NC1 of the kernel of the Equations of State against input "
     "dimension, one curve for each N. The textbook curves lie below the dotted NNGP curve, further at "
     "width 500 and for larger N; the dashed curves of the released equations lie between the two.",

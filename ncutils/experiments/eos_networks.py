@@ -254,4 +254,7 @@ def run(config: Config) -> xr.Dataset:
     """
     if config.cell not in CELLS:
         raise ValueError(f"no cell {config.cell!r}: choose one of {', '.join(CELLS)}")
-    return _trained(config) if config.cell == "trained" else _sampled(config)
+    if config.cell == "trained":
+        return _trained(config)
+    # one rounding error can turn an accepted step into a refused one, and all that follows
+    return _sampled(config).assign_attrs(reference_rtol=0.2)

@@ -292,5 +292,8 @@ def run(config: Config) -> xr.Dataset:
     if config.cell not in CELLS:
         raise ValueError(f"no cell {config.cell!r}: choose one of {', '.join(CELLS)}")
     if config.cell == "settings":
-        return xr.merge([_sets(config), _lines(config)])
-    return _grid(config, "D1" if config.cell == "figure4" else "std 2")
+        found = xr.merge([_sets(config), _lines(config)])
+    else:
+        found = _grid(config, "D1" if config.cell == "figure4" else "std 2")
+    # where the free energy is flat, solutions of one residual differ by more than it
+    return found.assign_attrs(reference_rtol=1e-3)
