@@ -84,17 +84,20 @@ claims.record(
 # $\Lambda = \diag(\mu_c)$ the flow is
 #
 # $$
-# \dot H_1 = -W^\top R_1 (\Lambda + DB), \quad \dot V_c = -\mu_c W^\top W V_c, \quad
-# \dot W = -R_1 D H_1^\top - W \sum_c V_c V_c^\top, \quad \dot b = -R_1 D \one .
+# \begin{aligned}
+# \dot H_1 &= -W^\top R_1 (\Lambda + DB), & \dot V_c &= -\mu_c W^\top W V_c, \\
+# \dot W &= -R_1 D H_1^\top - W \sum_c V_c V_c^\top, & \dot b &= -R_1 D \one .
+# \end{aligned}
 # $$
 #
 # :::{prf:theorem} Within-class collapse at every time (proved)
 # :label: thm-within
 #
-# If $E_K \succeq 0$, then for every class and all $t \ge 0$
+# If $E_K \succeq 0$, then for every class and all $t \ge 0$, with
+# $r_c = \operatorname{rank} V_c(0) \le \min(n, m_c - 1)$,
 #
 # $$
-# \Tr V_c V_c^\top(t) \le \Bigl( \frac{1}{\Tr V_c V_c^\top(0)} + \frac{2t}{r_c} \Bigr)^{-1}, \qquad r_c = \operatorname{rank} V_c(0) \le \min(n, m_c - 1).
+# \Tr V_c V_c^\top(t) \le \Bigl( \frac{1}{\Tr V_c V_c^\top(0)} + \frac{2t}{r_c} \Bigr)^{-1} .
 # $$
 #
 # {claim}`P2-X-NC1`

@@ -794,8 +794,9 @@ plotting.save(
 #
 # Three claims belong to the [audit](../book/audit). Shuffled labels leave the released kernel alone {claim}`P1-EOS-BCAST`. The prefactor would suffice for
 # that: without the broadcast, the change of the spike would be {measured}`P1-EOS-PREF` of the true one
-# {claim}`P1-EOS-PREF`. And in 128 dimensions the start of the search already meets the published tolerance of $5 \cdot 10^{-4}$ at 500
-# units, with a largest residual of {measured}`P1-EOS-TOL` {claim}`P1-EOS-TOL`, against {measured}`P1-EOS-TOL.control` in eight dimensions.
+# {claim}`P1-EOS-PREF`. And in 128 dimensions the start of the search is already about as good as the published tolerance of
+# $5 \cdot 10^{-4}$ asks at 500 units: its largest residual, over all $N$ and both source terms, is {measured}`P1-EOS-TOL`, against {measured}`P1-EOS-TOL.control`
+# in eight dimensions. That it always passes is more than can be said {claim}`P1-EOS-TOL`.
 
 # %% tags=["hide-input"]
 true = sampled.theory_spike - 1
@@ -828,4 +829,5 @@ claims.record(
 # - {claim}`P1-EOS-4CL` {claim}`P1-EOS-4CL-U` On four classes with ordered targets it rises, and that is the theory.
 # - {claim}`P1-EOS-FIRST` The covariance of the weights is right to first order in $1/d_1$,
 # - {claim}`P1-EOS-DROP` {claim}`P1-EOS-SHAPE` {claim}`P1-EOS-MF` the kernel is not: weights of a trained network are not Gaussian, and that carries more than half of the collapse.
-# - {claim}`P1-EOS-BCAST` {claim}`P1-EOS-PREF` {claim}`P1-EOS-TOL` The released equations do not see the labels.
+# - {claim}`P1-EOS-BCAST` {claim}`P1-EOS-PREF` The released equations do not see the labels.
+# - {claim}`P1-EOS-TOL` Where the released search stops in 128 dimensions is near where it starts, though not always there.
