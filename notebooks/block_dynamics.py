@@ -53,8 +53,10 @@ general = results.load("block_general", "matrices", scale=SCALE)
 # neuron, and no interaction between neurons. Under gradient flow of $\frac12 \lVert R \rVert_F^2$,
 #
 # $$
-# \dot H = -W^\top \bigl[ (\kappa_d - \kappa_c) R + (\kappa_c - \kappa_n)\, m R_{\text{class}} + \kappa_n N R_{\text{global}} \bigr],
-# \qquad \dot W = -R H^\top, \qquad \dot b = -R \one_N .
+# \begin{gathered}
+# \dot H = -W^\top \bigl[ (\kappa_d - \kappa_c) R + (\kappa_c - \kappa_n)\, m R_{\text{class}} + \kappa_n N R_{\text{global}} \bigr], \\
+# \dot W = -R H^\top, \qquad \dot b = -R \one_N .
+# \end{gathered}
 # $$
 #
 # {claim}`P2-T41`
@@ -103,9 +105,11 @@ claims.record(
 # and the matrix
 #
 # $$
+# \begin{gathered}
 # E = \frac1m W^\top W - \frac1{\mu_{\text{class}}} H_1 \bigl( I_C - \alpha \one\one^\top \bigr) H_1^\top
-#   - \frac1{\mu_{\text{single}}} H_2 H_2^\top, \qquad
+#   - \frac1{\mu_{\text{single}}} H_2 H_2^\top, \\
 # \alpha = \frac{\kappa_n m}{\mu_{\text{class}} + C \kappa_n m},
+# \end{gathered}
 # $$
 #
 # does not change. {claim}`P2-T51` {claim}`P2-INV`
@@ -115,8 +119,10 @@ claims.record(
 # $\dot H = -GK$ and $\dot W = -RH^\top$. Then
 #
 # $$
-# \tfrac{d}{dt} W^\top W = -(H G^\top + G H^\top), \qquad
-# \tfrac{d}{dt} H K^{-1} H^\top = -(G K K^{-1} H^\top + H K^{-1} K G^\top) = -(G H^\top + H G^\top) .
+# \begin{aligned}
+# \tfrac{d}{dt} W^\top W &= -(H G^\top + G H^\top), \\
+# \tfrac{d}{dt} H K^{-1} H^\top &= -(G K K^{-1} H^\top + H K^{-1} K G^\top) = -(G H^\top + H G^\top) .
+# \end{aligned}
 # $$
 #
 # The two are the same, so $W^\top W - H K^{-1} H^\top$ stands still. It is $mE$: on the class
