@@ -2,8 +2,14 @@ r"""Networks as pytrees, each split into the features that collapse and the read
 
 Every network has three methods on one example, `features(x)` (the last hidden layer,
 after its activation), `readout(h)` and `__call__(x) = readout(features(x))`. The
-functions `features` and `logits` of this module apply them to all rows of a batch; the
-rest of the library uses those two and nothing else of a network.
+functions `features` and `logits` of this module apply them to all rows of a batch; with
+`partition`, `functions` and `batch_logits` they are all that the rest of the library
+uses of a network.
+
+Batch norm is part of a network and uses its running statistics, so that the three
+methods are plain functions of one example; only `batch_logits`, for training, looks at
+the batch. The running statistics are arrays of the network but no parameters:
+`partition` tells them apart.
 """
 
 import itertools
@@ -15,18 +21,27 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ncutils.convnets import cnn, densenet40, resnet, resnet20, vgg11, vgg16
+from ncutils.layers import BATCH, BatchNorm, Dense, Statistics
+
+__all__ = [
+    "MLP",
+    "Dense",
+    "batch_logits",
+    "cnn",
+    "densenet40",
+    "features",
+    "functions",
+    "logits",
+    "mlp",
+    "partition",
+    "resnet",
+    "resnet20",
+    "vgg11",
+    "vgg16",
+]
+
 ACTIVATIONS = {"erf": jax.lax.erf, "relu": jax.nn.relu}
-
-
-class Dense(eqx.Module):
-    r"""An affine map $x \mapsto W x + b$ of one example."""
-
-    weight: Float[Array, "p d"]
-    bias: Float[Array, " p"]
-
-    def __call__(self, x: Float[Array, " d"]) -> Float[Array, " p"]:
-        """The image of one example."""
-        return self.weight @ x + self.bias
 
 
 class MLP(eqx.Module):
@@ -111,3 +126,73 @@ def features(model, X: Float[Array, "n *shape"]) -> Float[Array, "n p"]:
 def logits(model, X: Float[Array, "n *shape"]) -> Float[Array, "n c"]:
     """The outputs of a network, before any softmax, for each row of a batch."""
     return jax.vmap(model)(X)
+
+
+def partition(model):
+    """Parameters, running statistics, and the rest; `equinox.combine` undoes it.
+
+    Args:
+        model: a network, or a stack of them.
+
+    Returns:
+        Three trees of the network's form: the inexact arrays that are trained, those of
+        the running statistics of batch norms, and what is neither. None elsewhere.
+    """
+    held, rest = eqx.partition(model, _is_statistic(model))
+    weights, static = eqx.partition(rest, eqx.is_inexact_array)
+    return weights, held, static
+
+
+def _is_statistic(model):
+    def mark(node):
+        return jax.tree.map(lambda _: isinstance(node, Statistics), node)
+
+    return jax.tree.map(mark, model, is_leaf=lambda node: isinstance(node, Statistics))
+
+
+def functions(model):
+    """Outputs and features as functions of the parameters, and the parameters.
+
+    Returns:
+        `f(params, x)`, `h(params, x)`, `params`: for one example x, with the running
+        statistics of batch norm held fixed. This is what `entk` asks for.
+    """
+    params, held, static = partition(model)
+
+    def f(params, x):
+        return eqx.combine(params, held, static)(x)
+
+    def h(params, x):
+        return eqx.combine(params, held, static).features(x)
+
+    return f, h, params
+
+
+def batch_logits(model, X: Float[Array, "n *shape"]):
+    """The outputs as in training: every batch norm uses the statistics of this batch.
+
+    Args:
+        model: a network.
+        X: a batch of examples.
+
+    Returns:
+        n × C outputs, and the network with its running statistics moved towards those
+        of the batch. A network without batch norm comes back as it is.
+    """
+    norms = _norms(model)
+    if not norms:
+        return logits(model, X), model
+
+    def one(x):
+        seen = []
+        return model(x, seen), seen
+
+    outputs, seen = jax.vmap(one, axis_name=BATCH, out_axes=(0, None))(X)
+    moved = [norm.moved(batch) for norm, batch in zip(norms, seen, strict=True)]
+    return outputs, eqx.tree_at(_norms, model, moved)
+
+
+def _norms(model) -> list[BatchNorm]:
+    """The batch norms in the order of the tree, which is the order of the pass."""
+    leaves = jax.tree.leaves(model, is_leaf=lambda node: isinstance(node, BatchNorm))
+    return [leaf for leaf in leaves if isinstance(leaf, BatchNorm)]

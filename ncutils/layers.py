@@ -1,0 +1,242 @@
+r"""The parts of networks: affine maps, convolutions, batch norm, and how they start.
+
+A layer acts on one example, `layer(x, seen)`. Where batches matter, `seen` is a list, the
+call runs inside `jax.vmap(..., axis_name=BATCH)`, and every batch norm uses the mean and
+variance of the batch and appends them to the list. Without a list it uses its running
+statistics, and a layer is a plain function of one example.
+"""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+BATCH = "batch"  # the name of the axis over which batch norm averages
+
+INITIALISATIONS = ("lecun_normal", "uniform", "he_normal", "pytorch")
+
+
+class Dense(eqx.Module):
+    r"""An affine map $x \mapsto W x + b$ of one example."""
+
+    weight: Float[Array, "p d"]
+    bias: Float[Array, " p"]
+
+    def __call__(self, x: Float[Array, " d"], seen: list | None = None) -> Float[Array, " p"]:
+        """The image of one example."""
+        del seen
+        return self.weight @ x + self.bias
+
+
+class Conv(eqx.Module):
+    r"""A convolution with zeros around, $y_{uvo} = b_o + \sum_{abi} K_{abio}\, x_{su+a,sv+b,i}$.
+
+    Padding as in TensorFlow's "SAME": the output has ⌈h/s⌉ × ⌈w/s⌉ pixels. Computed as a
+    product of shifted slices with the kernel as a matrix, which on a CPU stays fast when
+    kernels differ between the members of an ensemble or gradients between samples.
+    """
+
+    weight: Float[Array, "k k i o"]
+    bias: Float[Array, " o"] | None
+    stride: int = eqx.field(static=True, default=1)
+
+    def __call__(self, x: Float[Array, "h w i"], seen: list | None = None) -> Float[Array, "u v o"]:
+        """The image of one example."""
+        del seen
+        k, s = self.weight.shape[0], self.stride
+        u, v = -(-x.shape[0] // s), -(-x.shape[1] // s)
+        if k > 1:
+            missing = (
+                max((n - 1) * s + k - size, 0) for n, size in ((u, x.shape[0]), (v, x.shape[1]))
+            )
+            x = jnp.pad(x, [*((gap // 2, gap - gap // 2) for gap in missing), (0, 0)])
+        ends = (s * (u - 1) + 1, s * (v - 1) + 1)
+        slices = [x[a : a + ends[0] : s, b : b + ends[1] : s] for a in range(k) for b in range(k)]
+        y = jnp.concatenate(slices, axis=-1) @ self.weight.reshape(-1, self.weight.shape[-1])
+        return y if self.bias is None else y + self.bias[None, None, :]
+
+
+class Statistics(eqx.Module):
+    """The running mean and variance of a batch norm: part of the network, but not trained."""
+
+    mean: Float[Array, " c"]
+    variance: Float[Array, " c"]
+
+
+class BatchNorm(eqx.Module):
+    r"""$y = g\,(x - \mu) / \sqrt{v + \epsilon} + b$ for each channel.
+
+    $\mu$ and $v$ are those of the batch while training, and running averages, kept with
+    factor `momentum`, otherwise. The variance is divided by the number of values, not by
+    one less, in both.
+
+    Source: the layer of P2's released code.
+    """
+
+    weight: Float[Array, " c"]
+    bias: Float[Array, " c"]
+    running: Statistics
+    momentum: float = eqx.field(static=True, default=0.99)
+    epsilon: float = eqx.field(static=True, default=1e-5)
+
+    def __call__(self, x: Float[Array, "*hw c"], seen: list | None = None) -> Float[Array, "*hw c"]:
+        """The image of one example."""
+        used = self.running
+        if seen is not None:
+            pixels = tuple(range(x.ndim - 1))
+            mean = jax.lax.pmean(x.mean(axis=pixels), BATCH)
+            squares = jnp.square(x - _channels(mean, x)).mean(axis=pixels)
+            used = Statistics(mean, jax.lax.pmean(squares, BATCH))
+            seen.append(used)
+        scale = self.weight * jax.lax.rsqrt(used.variance + self.epsilon)
+        return x * _channels(scale, x) + _channels(self.bias - used.mean * scale, x)
+
+    def moved(self, batch: Statistics) -> "BatchNorm":
+        """The same layer, its running statistics moved towards those of a batch."""
+        m = self.momentum
+        running = jax.tree.map(lambda old, new: m * old + (1 - m) * new, self.running, batch)
+        return eqx.tree_at(lambda layer: layer.running, self, running)
+
+
+class Pool(eqx.Module):
+    """Fewer pixels: "max" or "mean" of 2 × 2, "all" the mean of all, "flat" all in a row."""
+
+    kind: str = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, "h w c"], seen: list | None = None) -> Float[Array, "*hw c"]:
+        """The image of one example."""
+        del seen
+        if self.kind == "all":
+            return x.mean(axis=(0, 1))
+        if self.kind == "flat":
+            return x.reshape(-1)
+        h, w, c = x.shape[0] // 2, x.shape[1] // 2, x.shape[2]
+        squares = x[: 2 * h, : 2 * w].reshape(h, 2, w, 2, c)
+        return squares.max(axis=(1, 3)) if self.kind == "max" else squares.mean(axis=(1, 3))
+
+
+def _channels(v, like):
+    return v.reshape((1,) * (like.ndim - 1) + v.shape)
+
+
+def batch_norm(channels: int, *, momentum: float = 0.99, dtype=jnp.float32) -> BatchNorm:
+    """A batch norm that does nothing yet: g = 1, b = 0, running mean 0 and variance 1."""
+    one, zero = jnp.ones(channels, dtype), jnp.zeros(channels, dtype)
+    return BatchNorm(one, zero, Statistics(zero, one), momentum)
+
+
+def _draw(shape, *, fan_in, fan_out, pixels, initialisation, dtype, key):
+    """A kernel; `pixels` is the number of taps of a convolution, 1 for a matrix."""
+    if initialisation == "lecun_normal":
+        # normal cut at two standard deviations, scaled to variance 1 / fan_in
+        cut = jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
+        return cut * (1 / math.sqrt(fan_in) / 0.87962566103423978)
+    if initialisation == "he_normal":
+        return jax.random.normal(key, shape, dtype) * math.sqrt(2 / fan_out)
+    bound = 1 / math.sqrt(fan_in)
+    if initialisation == "uniform":
+        bound = math.sqrt(3 / (pixels * fan_in))
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def _bias(size, *, fan_in, features, initialisation, dtype, key):
+    if initialisation == "pytorch":
+        bound = 1 / math.sqrt(fan_in)
+        return jax.random.uniform(key, (size,), dtype, -bound, bound)
+    if initialisation == "uniform" and features is not None:
+        return jax.random.uniform(key, (size,), dtype, 0, 1 / math.sqrt(features))
+    return jnp.zeros(size, dtype)
+
+
+def check_initialisation(initialisation: str) -> None:
+    """Refuse a name that is not in `INITIALISATIONS`.
+
+    Raises:
+        ValueError: naming those there are.
+    """
+    if initialisation not in INITIALISATIONS:
+        raise ValueError(
+            f"unknown initialisation {initialisation!r}: choose one of {', '.join(INITIALISATIONS)}"
+        )
+
+
+def dense(
+    d: int,
+    p: int,
+    *,
+    initialisation: str,
+    features: int | None = None,
+    dtype=jnp.float32,
+    key: PRNGKeyArray,
+) -> Dense:
+    r"""An affine map from d to p numbers.
+
+    | initialisation | weights | biases |
+    |---|---|---|
+    | `lecun_normal` | $\mathcal N(0, 1/\text{fan}_{in})$, cut at 2σ | 0 |
+    | `uniform` | $U(\pm\sqrt{3/(k^2\,\text{fan}_{in})})$, k × k taps | $U[0, 1/\sqrt n)$ |
+    | `he_normal` | $\mathcal N(0, 2/\text{fan}_{out})$ | 0 |
+    | `pytorch` | $U(\pm1/\sqrt{\text{fan}_{in}})$ | $U(\pm1/\sqrt{\text{fan}_{in}})$ |
+
+    The first three are those of P2's experiments; `uniform` is what its released code
+    calls "torch". `pytorch` is what PyTorch's own layers start from.
+
+    Args:
+        d, p: numbers that go in and come out.
+        initialisation: one of `INITIALISATIONS`.
+        features: n of the biases under `uniform`; they are 0 if it is left out.
+        dtype: of the parameters.
+        key: random key.
+
+    Returns:
+        The layer.
+
+    Raises:
+        ValueError: for an unknown initialisation.
+
+    Source: P2, Appendix C and released code (differs from PyTorch, as the table says).
+    """
+    check_initialisation(initialisation)
+    weights, biases = jax.random.split(key)
+    how = {"initialisation": initialisation, "dtype": dtype, "fan_in": d}
+    weight = _draw((p, d), fan_out=p, pixels=1, key=weights, **how)
+    return Dense(weight, _bias(p, features=features, key=biases, **how))
+
+
+def conv(
+    i: int,
+    o: int,
+    *,
+    size: int = 3,
+    stride: int = 1,
+    bias: bool = False,
+    initialisation: str,
+    features: int | None = None,
+    dtype=jnp.float32,
+    key: PRNGKeyArray,
+) -> Conv:
+    """A convolution from i to o channels; fans count the `size`² taps. Arguments as for `dense`.
+
+    Args:
+        i, o: channels that go in and come out.
+        size: pixels of the kernel's side.
+        stride: step between the pixels that come out.
+        bias: whether there is one.
+        initialisation, features, dtype, key: as for `dense`.
+
+    Returns:
+        The layer.
+
+    Raises:
+        ValueError: for an unknown initialisation.
+
+    Source: as for `dense`.
+    """
+    check_initialisation(initialisation)
+    weights, biases = jax.random.split(key)
+    taps = size * size
+    how = {"initialisation": initialisation, "dtype": dtype, "fan_in": i * taps}
+    weight = _draw((size, size, i, o), fan_out=o * taps, pixels=taps, key=weights, **how)
+    return Conv(weight, _bias(o, features=features, key=biases, **how) if bias else None, stride)
