@@ -13,59 +13,17 @@ $\dot Q = \mathbb E[\phi'(u)\phi'(v)]$. Kernels act on rows: X is n × d.
 """
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
-from ncutils import linalg, special
+from ncutils import dual, linalg
 
-ACTIVATIONS = ("erf", "relu")
-
-
-@jax.custom_jvp
-def _arc_cosine(c):
-    """(sin θ + (π - θ) cos θ) / π at c = cos θ; its derivative is (π - θ) / π.
-
-    Told to JAX because differentiating through arccos gives NaN at θ = 0 and π,
-    where the derivative is finite.
-    """
-    return (jnp.sqrt((1 - c) * (1 + c)) + (math.pi - special.arccos(c)) * c) / math.pi
-
-
-@_arc_cosine.defjvp
-def _arc_cosine_jvp(primals, tangents):
-    (c,), (dc,) = primals, tangents
-    return _arc_cosine(c), dc * (math.pi - special.arccos(c)) / math.pi
-
-
-def _dual_relu(k, left, right):
-    """Q and Q̇ of ReLU from the kernel and its two diagonals."""
-    scale = jnp.sqrt(left * right)
-    # a sample of norm zero has no angle; any cosine serves, as its scale is zero
-    cosine = jnp.clip(k / jnp.where(scale > 0, scale, 1.0), -1.0, 1.0)
-    return 0.5 * scale * _arc_cosine(cosine), 0.5 - special.arccos(cosine) / (2 * math.pi)
-
-
-def _dual_erf(k, left, right):
-    """Q and Q̇ of erf from the kernel and its two diagonals."""
-    scale = 1 / jnp.sqrt((1 + 2 * left) * (1 + 2 * right))
-    sine = 2 * k * scale
-    q = 2 / math.pi * special.arcsin(sine)
-    return q, 4 / math.pi * scale / jnp.sqrt((1 - sine) * (1 + sine))
-
-
-# On the diagonal u = v. ReLU: half of E[u²], and P(u > 0). Taken exactly, since
-# rounding k²/(k k) to just below 1 would cost arccos half of its digits.
-_DIAGONAL = {
-    "relu": lambda k: (0.5 * k, jnp.full_like(k, 0.5)),
-    "erf": lambda k: (
-        2 / math.pi * special.arcsin(2 * k / (1 + 2 * k)),
-        4 / math.pi / jnp.sqrt(1 + 4 * k),
-    ),
-}
-_DUAL = {"relu": _dual_relu, "erf": _dual_erf}
+ACTIVATIONS = dual.ACTIVATIONS
+# Rows of a kernel tile of `class_blocks`: 0.5 MB in float64, which stays in a core's cache.
+_TILE = 256
 
 
 def _check_inputs(X, Z):
@@ -92,37 +50,34 @@ def _check_network(activation, depth, weight_var, bias_var):
         raise ValueError(f"need weight_var > 0 and bias_var ≥ 0, not {weight_var} and {bias_var}")
 
 
-def _diagonals(k, activation, depth, weight_var, bias_var):
-    """The diagonals of K, Q and Q̇, layer by layer."""
-    layers = []
-    for _ in range(depth):
-        q, dq = _DIAGONAL[activation](k)
-        layers.append((k, q, dq))
+def _through(k, rows, columns, same, activation, weight_var, bias_var):
+    """Q and Θ after all layers from K of the first and the diagonals of rows and columns."""
+    theta = k
+    for left, right in zip(rows, columns, strict=True):
+        q, dq = dual.DUAL[activation](k, left[0][:, None], right[0][None, :])
+        if same is not None:
+            q = jnp.where(same, right[1][None, :], q)
+            dq = jnp.where(same, right[2][None, :], dq)
         k = bias_var + weight_var * q
-    return layers
+        theta = k + weight_var * theta * dq
+    return q, theta
+
+
+def _diagonals(X, activation, depth, weight_var, bias_var):
+    k = bias_var + weight_var / X.shape[1] * jnp.sum(X * X, axis=1)
+    return dual.diagonals(k, activation, depth, weight_var, bias_var)
 
 
 @functools.partial(jax.jit, static_argnames=("activation", "depth", "want"))
 def _limit(X, Z, activation, depth, weight_var, bias_var, want):
     """Q of hidden layer `depth`, or Θ of the network with `depth` hidden layers."""
-    own = Z is None
-    Z = X if own else Z
-    d = X.shape[1]
-
-    def diagonals(rows):
-        k = bias_var + weight_var / d * jnp.sum(rows * rows, axis=1)
-        return _diagonals(k, activation, depth, weight_var, bias_var)
-
-    k = bias_var + weight_var / d * (X @ Z.T)
-    theta = k
-    same = jnp.eye(X.shape[0], dtype=bool) if own else False
-    for left, right in zip(diagonals(X), diagonals(Z), strict=True):
-        q, dq = _DUAL[activation](k, left[0][:, None], right[0][None, :])
-        if own:
-            q = jnp.where(same, left[1][None, :], q)
-            dq = jnp.where(same, left[2][None, :], dq)
-        k = bias_var + weight_var * q
-        theta = k + weight_var * theta * dq
+    same = jnp.eye(X.shape[0], dtype=bool) if Z is None else None
+    rows, columns = (
+        _diagonals(each, activation, depth, weight_var, bias_var)
+        for each in (X, X if Z is None else Z)
+    )
+    k = bias_var + weight_var / X.shape[1] * (X @ (X if Z is None else Z).T)
+    q, theta = _through(k, rows, columns, same, activation, weight_var, bias_var)
     return q if want == "nngp" else theta
 
 
@@ -215,6 +170,79 @@ def nngp_and_ntk(
     # the entries twice.
     same = jax.lax.optimization_barrier(X)
     return q, _limit(same, None, activation, depth, weight_var, bias_var, "ntk")
+
+
+@functools.partial(jax.jit, static_argnames=("num_classes", "activation", "depth"))
+def _class_blocks(X, y, weight_var, bias_var, *, num_classes, activation, depth):
+    tile = min(_TILE, X.shape[0])
+    count = -(-X.shape[0] // tile)
+    padding = ((0, count * tile - X.shape[0]), (0, 0))  # the last tile is filled up
+    average = linalg.class_averager(y, num_classes=num_classes, dtype=X.dtype)
+    rows, weights = jnp.pad(X, padding), jnp.pad(average, padding)  # … with rows of weight zero
+    layers = _diagonals(rows, activation, depth, weight_var, bias_var)
+    eye = jnp.eye(tile, dtype=bool)
+
+    def add(total, pair):
+        left, right = (
+            jax.tree.map(
+                lambda a: jax.lax.dynamic_slice_in_dim(a, at * tile, tile), (rows, weights, layers)
+            )
+            for at in pair
+        )
+        k = bias_var + weight_var / X.shape[1] * (left[0] @ right[0].T)
+        on_diagonal = pair[0] == pair[1]
+        found = _through(k, left[2], right[2], eye & on_diagonal, activation, weight_var, bias_var)
+        share = jnp.where(on_diagonal, 0.5, 1.0)  # the transposed tile is added at the end
+        return total + share * jnp.stack([left[1].T @ (K @ right[1]) for K in found]), None
+
+    pairs = jnp.stack([jnp.asarray(index) for index in np.triu_indices(count)], axis=1)
+    half, _ = jax.lax.scan(add, jnp.zeros((2, num_classes, num_classes), X.dtype), pairs)
+    means = half + jnp.swapaxes(half, 1, 2)
+    n = X.shape[0]
+    theta = layers[0][0]
+    for _, q, dq in layers:
+        theta = bias_var + weight_var * (q + theta * dq)
+    share = jnp.mean((average > 0).astype(X.dtype), axis=0)
+    return tuple(
+        linalg.ClassBlocks(means=means[i], diagonal=jnp.mean(own[:n]), share=share)
+        for i, own in enumerate((layers[-1][1], theta))
+    )
+
+
+def class_blocks(
+    X: Float[Array, "n d"],
+    y: Int[Array, " n"],
+    *,
+    num_classes: int,
+    activation: str,
+    depth: int = 1,
+    weight_var: float = 1.0,
+    bias_var: float = 0.0,
+) -> tuple[linalg.ClassBlocks, linalg.ClassBlocks]:
+    r"""Class blocks of `nngp` and `ntk`, without ever holding a kernel.
+
+    The kernels are symmetric, so each pair of tiles of the inputs is visited once; a tile
+    is reduced to class sums while it is in the cache. Memory is O(n d), and the time is
+    that of evaluating $n^2/2$ entries (`benchmarks/bench_kernels.py`).
+
+    Args:
+        X, activation, depth, weight_var, bias_var: as for `nngp`.
+        y: n labels, 0 … C-1, in any order.
+        num_classes: C.
+
+    Returns:
+        Blocks of the NNGP kernel and of the NTK, for `metrics.blocks_nc1`.
+
+    Raises:
+        ValueError: as for `nngp`; for a label out of range, an empty class, or labels
+            and inputs of different length.
+    """
+    _check_inputs(X, None)
+    _check_network(activation, depth, weight_var, bias_var)
+    linalg.check_labels(y, num_classes=num_classes, length=X.shape[0])
+    return _class_blocks(
+        X, y, weight_var, bias_var, num_classes=num_classes, activation=activation, depth=depth
+    )
 
 
 @jax.jit

@@ -1,5 +1,7 @@
 """Class averages and the few matrix functions that the rest is written in."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,6 +94,31 @@ def block_means(
     """
     average = class_averager(y, num_classes=num_classes, dtype=K.dtype)
     return average.T @ (K @ average)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ClassBlocks:
+    """All that NC1 needs to know of a kernel.
+
+    Attributes:
+        means: C × C, the kernel's mean over each pair of classes (`block_means`).
+        diagonal: the mean of its diagonal.
+        share: C, the share of each class in the samples.
+    """
+
+    means: Float[Array, "c c"]
+    diagonal: Float[Array, ""]
+    share: Float[Array, " c"]
+
+
+def class_blocks(K: Float[Array, "n n"], y: Int[Array, " n"], *, num_classes: int) -> ClassBlocks:
+    """The class blocks of a kernel given in full."""
+    return ClassBlocks(
+        means=block_means(K, y, num_classes=num_classes),
+        diagonal=jnp.mean(jnp.diagonal(K)),
+        share=jnp.mean(one_hot(y, num_classes=num_classes, dtype=K.dtype), axis=0),
+    )
 
 
 def centring(n: int) -> Float[Array, "n n"]:

@@ -280,15 +280,31 @@ def kernel_nc1(
 
 @_jit("weighting")
 def _kernel_nc1(K, y, *, num_classes, weighting):
-    share = jnp.mean(linalg.one_hot(y, num_classes=num_classes, dtype=K.dtype), axis=0)
-    blocks = linalg.block_means(K, y, num_classes=num_classes)
-    own, rows = jnp.diagonal(blocks), blocks @ share
-    mean_diagonal, total = jnp.mean(jnp.diagonal(K)), share @ rows
+    blocks = linalg.class_blocks(K, y, num_classes=num_classes)
+    return blocks_nc1(blocks, weighting=weighting)
+
+
+def blocks_nc1(blocks: linalg.ClassBlocks, *, weighting: str = "exact") -> KernelNC1:
+    r"""`kernel_nc1` of a kernel of which only the class blocks are known.
+
+    Args:
+        blocks: means over pairs of classes, mean of the diagonal and class shares, as
+            `kernels.class_blocks` gives them.
+        weighting: "exact" or "as_printed".
+
+    Returns, Source: as for `kernel_nc1`.
+
+    Raises:
+        ValueError: for an unknown weighting.
+    """
+    _check_choice("weighting", weighting, ("exact", "as_printed"))
+    own, rows = jnp.diagonal(blocks.means), blocks.means @ blocks.share
+    total = blocks.share @ rows
     if weighting == "exact":
-        within = mean_diagonal - share @ own
+        within = blocks.diagonal - blocks.share @ own
         between = jnp.mean(own - 2 * rows) + total
     else:
-        within = mean_diagonal - jnp.mean(own)
+        within = blocks.diagonal - jnp.mean(own)
         between = jnp.mean(own) - total
     return KernelNC1(within=within, between=between, ratio=within / between)
 

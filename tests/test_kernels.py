@@ -96,6 +96,23 @@ def test_relu_diagonals_are_half_of_the_squared_norm_to_the_last_digit(key):
 
 
 @pytest.mark.parametrize("activation", kernels.ACTIVATIONS)
+@pytest.mark.parametrize("n", [40, 300])  # one tile; two tiles, the second one partly filled
+def test_class_blocks_are_the_block_means_of_the_kernels_never_held(activation, n, key):
+    X = inputs(key, n=n)
+    y = jnp.asarray(np.random.default_rng(0).permutation(np.arange(n) % 3))
+    options = dict(activation=activation, depth=2, weight_var=1.7, bias_var=0.3)
+    found = kernels.class_blocks(X, y, num_classes=3, **options)
+    for blocks, K in zip(found, kernels.nngp_and_ntk(X, **options), strict=True):
+        K, members = np.asarray(K), np.eye(3)[np.asarray(y)] / np.bincount(y)
+        np.testing.assert_allclose(blocks.means, members.T @ K @ members, rtol=1e-12)
+        np.testing.assert_allclose(blocks.diagonal, np.trace(K) / n, rtol=1e-13)
+        np.testing.assert_allclose(blocks.share, np.bincount(y) / n, rtol=1e-13)
+        # labels in another order are other blocks
+        moved = members[::-1]
+        assert np.abs(blocks.means - moved.T @ K @ moved).max() > 1e-4 * np.abs(K).max()
+
+
+@pytest.mark.parametrize("activation", kernels.ACTIVATIONS)
 def test_gradients_exist_where_inputs_coincide_or_oppose(activation):
     # rows 0, 1 equal and row 2 opposite: θ = 0 and θ = π
     X = jnp.array([[1.0, 2.0], [1.0, 2.0], [-1.0, -2.0]])

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
-from ncutils import data, kernels, metrics
+from ncutils import data, kernels, linalg, metrics
 
 KERNELS = ("data", "nngp_erf", "ntk_erf", "ntk_erf_released", "nngp_relu", "ntk_relu")
 FORMULAS = ("exact", "as_printed")
@@ -61,15 +61,19 @@ def log10_nc1(
     """
 
     def one(x):
+        # the limits are reduced to class blocks tile by tile; the other two are plain products
+        matrices = (x @ x.T / x.shape[1], released_ntk_erf(x))
+        data_blocks, released = (
+            linalg.class_blocks(K, y, num_classes=num_classes) for K in matrices
+        )
+        erf, relu = (
+            kernels.class_blocks(x, y, num_classes=num_classes, activation=activation)
+            for activation in ("erf", "relu")
+        )
         return jnp.stack(
             [
-                jnp.stack(
-                    [
-                        metrics.kernel_nc1(K, y, num_classes=num_classes, weighting=formula).ratio
-                        for formula in FORMULAS
-                    ]
-                )
-                for K in kernel_matrices(x).values()
+                jnp.stack([metrics.blocks_nc1(blocks, weighting=f).ratio for f in FORMULAS])
+                for blocks in (data_blocks, *erf, released, *relu)
             ]
         )
 

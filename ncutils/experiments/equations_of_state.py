@@ -99,8 +99,8 @@ def limits(X: Float[Array, "r n d"], y: Int[Array, " n"], *, num_classes: int):
     """log10 NC1 of NNGP kernel and NTK, erf, for each repeat."""
 
     def one(x):
-        found = kernels.nngp_and_ntk(x, activation="erf")
-        return [jnp.log10(metrics.kernel_nc1(K, y, num_classes=num_classes).ratio) for K in found]
+        found = kernels.class_blocks(x, y, num_classes=num_classes, activation="erf")
+        return [jnp.log10(metrics.blocks_nc1(blocks).ratio) for blocks in found]
 
     return dict(zip(("nngp", "ntk"), jax.lax.map(one, X), strict=True))
 

@@ -197,11 +197,11 @@ def _limits(X: Float[Array, "r n d"], *, activation: str) -> dict[str, Float[Arr
     y = _classes(X.shape[1])
 
     def one(x):
-        nngp, ntk = kernels.nngp_and_ntk(x, activation=activation)
+        nngp, ntk = kernels.class_blocks(x, y, num_classes=2, activation=activation)
         return {
             "data": jnp.log10(metrics.nc1(x, y, num_classes=2)),
-            "nngp": jnp.log10(metrics.kernel_nc1(nngp, y, num_classes=2).ratio),
-            "ntk": jnp.log10(metrics.kernel_nc1(ntk, y, num_classes=2).ratio),
+            "nngp": jnp.log10(metrics.blocks_nc1(nngp).ratio),
+            "ntk": jnp.log10(metrics.blocks_nc1(ntk).ratio),
         }
 
     return jax.lax.map(one, X)
