@@ -299,3 +299,65 @@ def mean_field_moments(Q, X, y, *, width, noise):
             second += density * np.outer(w, w)
             kernel += density * np.outer(phi, phi) / 128
     return second / total, kernel / total
+
+
+# ---- average gradient outer products -----------------------------------------------------
+
+
+def machine_outputs(x, alpha, X, kernel, L, M):
+    """f(x) of a kernel machine, term by term."""
+    total = np.zeros(alpha.shape[1])
+    for a, z in zip(alpha, X, strict=True):
+        r = np.sqrt((x - z) @ M @ (x - z))
+        total += a * (np.exp(-r / L) if kernel == "laplace" else np.exp(-(r**2) / (2 * L**2)))
+    return total
+
+
+def machine_gradients(alpha, X, kernel, L, M):
+    """The gradients of f at its own n points, n × d × C; a point's own term has none."""
+    G = np.zeros((*X.shape, alpha.shape[1]))
+    for i, x in enumerate(X):
+        for a, z in zip(alpha, X, strict=True):
+            r = np.sqrt((x - z) @ M @ (x - z))
+            if r > 0:
+                slope = np.exp(-r / L) / (L * r)
+                if kernel == "gaussian":
+                    slope = np.exp(-(r**2) / (2 * L**2)) / L**2
+                G[i] += -slope * np.outer(M @ (x - z), a)
+    return G
+
+
+def mean_outer_product(G):
+    """Mean over points of the sum over outputs of g gᵀ."""
+    return sum(g[:, c : c + 1] @ g[:, c : c + 1].T for g in G for c in range(g.shape[1])) / len(G)
+
+
+# ---- P3: theory of Deep RFM ----------------------------------------------------------------
+
+
+def relu_moment(angle, power):
+    """E[relu(u)^p relu(v)^p] for unit normals at an angle, by polar coordinates.
+
+    With u = r cos φ and v = r cos(φ - angle), the integral over r is a Gamma function.
+    """
+    count = 200_000
+    phi = (np.arange(count) + 0.5) * 2 * np.pi / count
+    both = np.maximum(np.cos(phi), 0) * np.maximum(np.cos(phi - angle), 0)
+    radial = 2**power * math.factorial(power)  # ∫ r^(2p+1) exp(-r²/2) dr
+    return radial * np.mean(both**power)
+
+
+def deep_rfm_gram(T, Y, predictor_ridge, map_ridge, scale):
+    """One layer of the asymptotic theory with explicit features, predictor and AGOP."""
+    n = T.shape[0]
+    X = np.linalg.cholesky(T + map_ridge * np.eye(n)).T  # columns are samples
+    alpha = Y @ np.linalg.inv(X.T @ X + predictor_ridge * np.eye(n))
+    gradients = X @ alpha.T  # of f(x) = alpha Xᵀ x, the same everywhere
+    M = gradients @ gradients.T
+    return X.T @ M @ X / scale
+
+
+def relaxed_problem(k, Y, A, ridge):
+    """The objective (7) at coefficients A, as it stands."""
+    misfit = Y - A @ k
+    return np.trace(misfit @ misfit.T) + ridge * np.trace(k @ A.T @ A)
