@@ -155,17 +155,20 @@ def functions(model):
 
     Returns:
         `f(params, x)`, `h(params, x)`, `params`: for one example x, with the running
-        statistics of batch norm held fixed. This is what `entk` asks for.
+        statistics of batch norm held fixed. This is what `entk` asks for. Both functions
+        are pytrees: handed to a compiled one, they need no new compilation.
     """
-    params, held, static = partition(model)
-
-    def f(params, x):
-        return eqx.combine(params, held, static)(x)
-
-    def h(params, x):
-        return eqx.combine(params, held, static).features(x)
-
+    params, *fixed = partition(model)
+    f, h = (jax.tree_util.Partial(apply, tuple(fixed)) for apply in (_outputs, _features))
     return f, h, params
+
+
+def _outputs(fixed, params, x):
+    return eqx.combine(params, *fixed)(x)
+
+
+def _features(fixed, params, x):
+    return eqx.combine(params, *fixed).features(x)
 
 
 def batch_logits(model, X: Float[Array, "n *shape"]):

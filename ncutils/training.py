@@ -5,7 +5,9 @@ balanced batch. With momentum $m$, weight decay $\lambda$ and step $\eta$,
 
 $$v \leftarrow m\,v + \nabla \mathcal L + \lambda w, \qquad w \leftarrow w - \eta\, v,$$
 
-the convention of PyTorch's SGD: decay enters the momentum and acts on all parameters.
+the convention of PyTorch's SGD: decay enters the momentum. `Recipe` has the variants:
+Nesterov's look ahead, decay on kernels only, a step that drops by stairs. Batch norm uses
+each batch's own statistics and moves its running ones along.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,41 +20,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from tqdm import tqdm
 
 from ncutils import _checkpoint, data, models
+from ncutils._recipe import Recipe
+from ncutils.losses import cross_entropy, half_squared_error, mean_squared_error
+
+__all__ = [
+    "Fitted",
+    "Measure",
+    "Recipe",
+    "cross_entropy",
+    "fit",
+    "fit_ensemble",
+    "half_squared_error",
+    "mean_squared_error",
+]
 
 # measure(model, start, X, targets) -> named arrays; `start` is the network at epoch 0.
 Measure = Callable[[Any, Any, Array, Array], dict[str, Array]]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train: everything that decides a run besides network, data and key.
-
-    Attributes:
-        learning_rate: η.
-        epochs: passes over the data.
-        momentum: m.
-        weight_decay: λ, on all parameters.
-        per_class: samples of each class in a batch; None for the full batch.
-
-    Raises:
-        ValueError: for a number out of its range.
-    """
-
-    learning_rate: float
-    epochs: int
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    per_class: int | None = None
-
-    def __post_init__(self):
-        if not (self.learning_rate > 0 and self.epochs >= 0):
-            raise ValueError(f"need learning_rate > 0 and epochs ≥ 0, not {self}")
-        if not (0 <= self.momentum < 1 and self.weight_decay >= 0):
-            raise ValueError(f"need 0 ≤ momentum < 1 and weight_decay ≥ 0, not {self}")
 
 
 @dataclass(frozen=True)
@@ -63,20 +50,13 @@ class Fitted:
         model: the network; with a leading axis of runs for an ensemble.
         epochs: the epochs at which it was measured.
         records: what `measure` returned, stacked: epochs first, then runs.
+        diverged: whether a parameter is no longer finite; one entry for each run.
     """
 
     model: Any
     epochs: tuple[int, ...]
     records: dict[str, np.ndarray]
-
-
-def mean_squared_error(
-    outputs: Float[Array, "n c"], targets: Float[Array, "..."]
-) -> Float[Array, ""]:
-    r"""$\frac{1}{nC} \sum_{i,k} (f_k(x_i) - y_{ik})^2$: no factor ½, the mean over all entries."""
-    if outputs.shape != targets.shape:
-        raise ValueError(f"outputs have shape {outputs.shape}, targets {targets.shape}")
-    return jnp.mean((outputs - targets) ** 2)
+    diverged: Bool[np.ndarray, "..."]
 
 
 @dataclass(frozen=True)
@@ -104,54 +84,51 @@ def _over_runs(setup: _Setup, function, run, examples):
     return jax.lax.map(lambda pair: function(*pair), (run, examples), batch_size=setup.at_once)
 
 
-def _optimiser(recipe: Recipe, learning_rate) -> optax.GradientTransformation:
-    return optax.chain(
-        optax.add_decayed_weights(recipe.weight_decay),
-        optax.sgd(learning_rate, momentum=recipe.momentum or None),
-    )
-
-
 @eqx.filter_jit
 def _begin(model, learning_rate, setup):
-    weights = eqx.filter(model, eqx.is_inexact_array)
-    start = lambda weights, eta: _optimiser(setup.recipe, eta).init(weights)  # noqa: E731
+    weights = models.partition(model)[0]
+    start = lambda weights, eta: setup.recipe.optimiser(eta).init(weights)  # noqa: E731
     return (start if setup.runs is None else jax.vmap(start))(weights, learning_rate)
 
 
 @eqx.filter_jit
 def _advance(model, memory, learning_rate, keys, X, targets, first, last, setup):
     """Epochs `first` to `last` - 1; the bounds are traced, so that it compiles once."""
-    weights, static = eqx.partition(model, eqx.is_inexact_array)
+    weights, held, static = models.partition(model)
 
     def one(run, examples):
-        weights, memory, eta, key = run
+        weights, held, memory, eta, key = run
         X, targets = examples
-        optimiser = _optimiser(setup.recipe, eta)
 
-        def loss(weights, X, targets):
-            return setup.loss(models.logits(eqx.combine(weights, static), X), targets)
+        def loss(weights, held, X, targets):
+            model = eqx.combine(weights, held, static)
+            outputs, moved = models.batch_logits(model, X)
+            return setup.loss(outputs, targets), models.partition(moved)[1]
 
-        def step(carry, batch):
-            weights, memory = carry
-            change, memory = optimiser.update(jax.grad(loss)(weights, *batch), memory, weights)
-            return optax.apply_updates(weights, change), memory
+        def step(carry, batch, eta):
+            weights, held, memory = carry
+            slope, held = jax.grad(loss, has_aux=True)(weights, held, *batch)
+            change, memory = setup.recipe.optimiser(eta).update(slope, memory, weights)
+            return optax.apply_updates(weights, change), held, memory
 
         def epoch(number, carry):
+            now = setup.recipe.step_at(number, eta)
             if setup.labels is None:
-                return step(carry, (X, targets))
+                return step(carry, (X, targets), now)
             batches = data.balanced_batches(
                 np.array(setup.labels),
                 num_classes=max(setup.labels) + 1,
                 per_class=setup.recipe.per_class,
                 key=jax.random.fold_in(key, number),
             )
-            over = lambda carry, rows: (step(carry, (X[rows], targets[rows])), None)  # noqa: E731
+            over = lambda carry, rows: (step(carry, (X[rows], targets[rows]), now), None)  # noqa: E731
             return jax.lax.scan(over, carry, batches)[0]
 
-        return jax.lax.fori_loop(first, last, epoch, (weights, memory))
+        return jax.lax.fori_loop(first, last, epoch, (weights, held, memory))
 
-    weights, memory = _over_runs(setup, one, (weights, memory, learning_rate, keys), (X, targets))
-    return eqx.combine(weights, static), memory
+    runs = (weights, held, memory, learning_rate, keys)
+    weights, held, memory = _over_runs(setup, one, runs, (X, targets))
+    return eqx.combine(weights, held, static), memory
 
 
 @eqx.filter_jit
@@ -219,7 +196,7 @@ def fit(
 
     Returns:
         `Fitted`. A run that was stopped and went on is equal in every bit to one that
-        was not. A run that diverged has records that are not finite.
+        was not. A run that diverged says so and has records that are not finite.
 
     Raises:
         ValueError: on shapes that do not match, epochs out of range, missing labels, or
@@ -289,7 +266,7 @@ def fit_ensemble(
 
 
 def _first_leaf(model) -> Array:
-    return jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))[0]
+    return jax.tree.leaves(models.partition(model)[0])[0]
 
 
 def _setup(recipe, loss, measure, labels, runs, at_once, shared_data) -> _Setup:
@@ -341,7 +318,15 @@ def _train(
             epoch = halt
             if checkpoint is not None and (epoch % checkpoint_every == 0 or epoch == epochs):
                 _checkpoint.save(Path(checkpoint), settings, epoch, (model, memory, records))
-    return Fitted(model, record_at, records)
+    return Fitted(model, record_at, records, _diverged(model, setup.runs))
+
+
+def _diverged(model, runs) -> np.ndarray:
+    """Whether some parameter of each run is not finite."""
+    leaves = jax.tree.leaves(models.partition(model)[0])
+    axes = lambda leaf: tuple(range(0 if runs is None else 1, leaf.ndim))  # noqa: E731
+    broken = [~np.isfinite(leaf).all(axis=axes(leaf)) for leaf in map(np.asarray, leaves)]
+    return np.asarray(np.any(broken, axis=0))
 
 
 def _record(records, record_at, epoch, model, start, X, targets, setup) -> None:
