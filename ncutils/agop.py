@@ -134,6 +134,12 @@ class KernelMachine(eqx.Module):
         root = jnp.where(apart, jnp.sqrt(jnp.where(apart, squared, 1.0)), 0.0)
         return jnp.exp(-root / self.bandwidth) @ self.alpha
 
+    @property
+    def singular(self) -> bool:
+        """Whether the kernel matrix was singular, as far as the precision of X can tell."""
+        n, eps = len(self.X), float(jnp.finfo(self.X.dtype).eps)
+        return not float(self.pivot) > 4 * n**0.5 * eps
+
     def predict(self, Z: Float[Array, "m d"]) -> Float[Array, "m c"]:
         """The outputs for the rows of Z, a bounded part of the kernel matrix at a time."""
         step = max(1, _ENTRIES // len(self.X))
@@ -156,11 +162,6 @@ def _check_machine(X, values, kernel, bandwidth, M):
             linalg.check_finite(name, array)
 
 
-def singular_below(n: int, dtype) -> float:
-    """Pivots of an n × n kernel matrix with diagonal 1 below which rounding is all there is."""
-    return 4 * n**0.5 * float(jnp.finfo(dtype).eps)
-
-
 def kernel_ridge(
     X: Float[Array, "n d"],
     Y: Float[Array, "n c"],
@@ -169,6 +170,7 @@ def kernel_ridge(
     bandwidth: float,
     M: Float[Array, "d d"] | None = None,
     ridge: float = 0.0,
+    check: bool = True,
 ) -> KernelMachine:
     r"""Kernel ridge regression, $\alpha = (k(X, X) + \mathrm{ridge}\, I)^{-1} Y$.
 
@@ -179,6 +181,7 @@ def kernel_ridge(
         bandwidth: L, in the units of the distance.
         M: d × d symmetric positive semi-definite; the identity if left out.
         ridge: added to the diagonal, which is 1; zero interpolates.
+        check: refuse a singular matrix; if not, `KernelMachine.singular` tells.
 
     Returns:
         The fitted machine.
@@ -194,7 +197,7 @@ def kernel_ridge(
         raise ValueError(f"ridge must not be negative, not {ridge}")
     alpha, pivot = _solve(X, Y, M, ridge, float(bandwidth), kernel)
     machine = KernelMachine(alpha, X, M, pivot, kernel, float(bandwidth))
-    if not linalg.is_traced(pivot) and not float(pivot) > singular_below(len(X), X.dtype):
+    if check and not linalg.is_traced(pivot) and machine.singular:
         raise ValueError(_why_singular(X, ridge, float(pivot), kernel))
     return machine
 
