@@ -361,3 +361,42 @@ def relaxed_problem(k, Y, A, ridge):
     """The objective (7) at coefficients A, as it stands."""
     misfit = Y - A @ k
     return np.trace(misfit @ misfit.T) + ridge * np.trace(k @ A.T @ A)
+
+
+# ---- empirical tangent kernels -----------------------------------------------------------
+
+
+def tangent_kernel(jacobian):
+    """Θ[k, s, i, j] from the leaves of a Jacobian, each n × k × (the leaf's shape)."""
+    n, k = jacobian[0].shape[:2]
+    theta = np.zeros((k, k, n, n))
+    rows = np.concatenate([leaf.reshape(n, k, -1) for leaf in jacobian], axis=2)
+    for a in range(k):
+        for b in range(k):
+            for i in range(n):
+                for j in range(n):
+                    theta[a, b, i, j] = rows[i, a] @ rows[j, b]
+    return theta
+
+
+def block_values(theta, y):
+    """Means of Θ_kk over outputs: i = j, pairs of a class, pairs of two classes."""
+    found = [[], [], []]
+    for k in range(len(theta)):
+        for i in range(len(y)):
+            for j in range(len(y)):
+                found[0 if i == j else 1 if y[i] == y[j] else 2].append(theta[k, k, i, j])
+    return [np.mean(values) for values in found]
+
+
+def published_block_values(theta, y, per_class):
+    """The same from the first samples of each class only, first half against second half."""
+    found, half = [[], [], []], per_class // 2
+    first = [np.flatnonzero(y == c)[:per_class] for c in range(max(y) + 1)]
+    for k in range(len(theta)):
+        for c, mine in enumerate(first):
+            found[0] += [theta[k, k, i, i] for i in mine]
+            found[1] += [theta[k, k, i, j] for i in mine[:half] for j in mine[half:]]
+            for other in first[c + 1 :]:
+                found[2] += [theta[k, k, i, j] for i in mine[:half] for j in other[half:]]
+    return [np.mean(values) for values in found]
