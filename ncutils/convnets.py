@@ -5,14 +5,14 @@ layers up to the features and an affine classifier on top of them. Their constru
 differ in the list alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ncutils.layers import BatchNorm, Conv, Dense, Pool, batch_norm, check_initialisation
+from ncutils.layers import BatchNorm, Conv, Dense, Pool, batch_norm, check_initialisation, drawn
 from ncutils.layers import conv as make_conv
 from ncutils.layers import dense as make_dense
 
@@ -90,18 +90,17 @@ class Bottleneck(eqx.Module):
 
 
 class _Maker:
-    """Makes layers, each with a fresh key and the same options."""
+    """Makes layers, each with the same options and the next random numbers."""
 
-    def __init__(self, key, momentum, dtype, **options):
-        self._keys: Iterator = iter(jax.random.split(key, 128))
+    def __init__(self, numbers, *, momentum, dtype, **options):
         self._norm = {"momentum": momentum, "dtype": dtype}
-        self._options = {"dtype": dtype, **options}
+        self._options = {"numbers": numbers, **options}
 
     def conv(self, i, o, **options):
-        return make_conv(i, o, key=next(self._keys), **{**self._options, **options})
+        return make_conv(i, o, **{**self._options, **options})
 
     def dense(self, d, p):
-        return make_dense(d, p, key=next(self._keys), **self._options)
+        return make_dense(d, p, **self._options)
 
     def norm(self, channels):
         return batch_norm(channels, **self._norm)
@@ -113,12 +112,17 @@ class _Maker:
         return Before(self.norm(i), self.conv(i, o, **options))
 
 
-def _maker(key, *, features, initialisation, momentum, dtype, sizes) -> _Maker:
-    check_initialisation(initialisation)
+def _made(build, *, sizes, dtype, key, **options) -> ConvNet:
+    """The network whose layers and classifier `build(maker)` returns."""
+    check_initialisation(options["initialisation"])
     if min(sizes) < 1:
         raise ValueError(f"numbers of channels, blocks and classes are at least 1, not {sizes}")
-    options = {"initialisation": initialisation, "features": features}
-    return _Maker(key, momentum, dtype, **options)
+
+    def network(numbers):
+        layers, classifier = build(_Maker(numbers, dtype=dtype, **options))
+        return ConvNet(tuple(layers), classifier)
+
+    return drawn(network, dtype=dtype, key=key)
 
 
 def resnet(
@@ -162,19 +166,22 @@ def resnet(
         raise ValueError(f"each width needs its number of blocks: got {widths} and {blocks}")
     sizes = (*widths, *blocks, channels, num_classes)
     options = {"initialisation": initialisation, "momentum": momentum, "dtype": dtype}
-    make = _maker(key, features=widths[-1], sizes=sizes, **options)
-    layers, width = [make.unit(channels, widths[0])], widths[0]
-    for stage, (wider, count) in enumerate(zip(widths, blocks, strict=True)):
-        for block in range(count):
-            stride = 2 if stage > 0 and block == 0 else 1
-            # P2's "uniform" biases are those of affine maps; the shortcut's start at zero
-            options = {"size": 1, "stride": stride, "bias": True, "features": None}
-            shortcut = make.conv(width, wider, **options) if stride == 2 else None
-            first = make.unit(width, wider, stride=stride)
-            second = make.conv(wider, wider)
-            layers.append(Residual(first, second, make.norm(wider), shortcut))
-            width = wider
-    return ConvNet((*layers, Pool("all")), make.dense(width, num_classes))
+
+    def build(make):
+        layers, width = [make.unit(channels, widths[0])], widths[0]
+        for stage, (wider, count) in enumerate(zip(widths, blocks, strict=True)):
+            for block in range(count):
+                stride = 2 if stage > 0 and block == 0 else 1
+                # P2's "uniform" biases are those of affine maps; the shortcut's start at zero
+                options = {"size": 1, "stride": stride, "bias": True, "features": None}
+                shortcut = make.conv(width, wider, **options) if stride == 2 else None
+                first = make.unit(width, wider, stride=stride)
+                second = make.conv(wider, wider)
+                layers.append(Residual(first, second, make.norm(wider), shortcut))
+                width = wider
+        return [*layers, Pool("all")], make.dense(width, num_classes)
+
+    return _made(build, features=widths[-1], sizes=sizes, key=key, **options)
 
 
 def resnet20(*, key: PRNGKeyArray, **options) -> ConvNet:
@@ -221,18 +228,21 @@ def vgg(
         raise ValueError(f"VGG{depth} is not here: choose one of {', '.join(map(str, VGG_STAGES))}")
     sizes = (*hidden, channels, num_classes)
     options = {"initialisation": initialisation, "momentum": momentum, "dtype": dtype}
-    make = _maker(key, features=hidden[-1], sizes=sizes, **options)
-    layers, width = [], channels
-    for stage in VGG_STAGES[depth]:
-        for wider in stage:
-            layers.append(make.unit(width, wider, bias=True))
+
+    def build(make):
+        layers, width = [], channels
+        for stage in VGG_STAGES[depth]:
+            for wider in stage:
+                layers.append(make.unit(width, wider, bias=True))
+                width = wider
+            layers.append(Pool("max"))
+        layers.append(Pool("flat"))
+        for wider in hidden:
+            layers.append(Unit(make.dense(width, wider), make.norm(wider)))
             width = wider
-        layers.append(Pool("max"))
-    layers.append(Pool("flat"))
-    for wider in hidden:
-        layers.append(Unit(make.dense(width, wider), make.norm(wider)))
-        width = wider
-    return ConvNet(tuple(layers), make.dense(width, num_classes))
+        return layers, make.dense(width, num_classes)
+
+    return _made(build, features=hidden[-1], sizes=sizes, key=key, **options)
 
 
 def vgg11(*, key: PRNGKeyArray, **options) -> ConvNet:
@@ -283,18 +293,21 @@ def densenet40(
         counts.append((counts[-1] if block == 0 else counts[-1] // 2) + count * growth)
     sizes = (*blocks, growth, squeeze, channels, num_classes)
     options = {"initialisation": initialisation, "momentum": momentum, "dtype": dtype}
-    make = _maker(key, features=counts[-1], sizes=sizes, **options)
-    layers, width = [make.conv(channels, narrow)], narrow
-    for block, count in enumerate(blocks):
-        if block:
-            layers += [make.before(width, width // 2, size=1), Pool("mean")]
-            width //= 2
-        for _ in range(count):
-            thin = make.before(width, narrow, size=1)
-            layers.append(Bottleneck(thin, make.before(narrow, growth)))
-            width += growth
-    layers += [Before(make.norm(width), None), Pool("all")]
-    return ConvNet(tuple(layers), make.dense(width, num_classes))
+
+    def build(make):
+        layers, width = [make.conv(channels, narrow)], narrow
+        for block, count in enumerate(blocks):
+            if block:
+                layers += [make.before(width, width // 2, size=1), Pool("mean")]
+                width //= 2
+            for _ in range(count):
+                thin = make.before(width, narrow, size=1)
+                layers.append(Bottleneck(thin, make.before(narrow, growth)))
+                width += growth
+        layers += [Before(make.norm(width), None), Pool("all")]
+        return layers, make.dense(width, num_classes)
+
+    return _made(build, features=counts[-1], sizes=sizes, key=key, **options)
 
 
 def cnn(
@@ -323,9 +336,12 @@ def cnn(
         raise ValueError("at least one convolution is needed")
     sizes = (*widths, channels, num_classes)
     options = {"initialisation": initialisation, "momentum": momentum, "dtype": dtype}
-    make = _maker(key, features=widths[-1], sizes=sizes, **options)
-    layers, width = [], channels
-    for wider in widths:
-        layers.append(make.unit(width, wider, stride=2))
-        width = wider
-    return ConvNet((*layers, Pool("all")), make.dense(width, num_classes))
+
+    def build(make):
+        layers, width = [], channels
+        for wider in widths:
+            layers.append(make.unit(width, wider, stride=2))
+            width = wider
+        return [*layers, Pool("all")], make.dense(width, num_classes)
+
+    return _made(build, features=widths[-1], sizes=sizes, key=key, **options)

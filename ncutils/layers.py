@@ -127,27 +127,60 @@ def batch_norm(channels: int, *, momentum: float = 0.99, dtype=jnp.float32) -> B
     return BatchNorm(one, zero, Statistics(zero, one), momentum)
 
 
-def _draw(shape, *, fan_in, fan_out, pixels, initialisation, dtype, key):
+class Numbers:
+    """Uniform random numbers between -1 and 1, handed out in order; without any, it counts."""
+
+    def __init__(self, values: Float[Array, " n"] | None, dtype):
+        self.values, self.dtype, self.used = values, dtype, 0
+
+    def take(self, shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """The next ones, in this shape."""
+        start, self.used = self.used, self.used + math.prod(shape)
+        if self.values is None:
+            return jnp.zeros(shape, self.dtype)
+        return self.values[start : self.used].reshape(shape)
+
+
+def drawn(build, *, dtype=jnp.float32, key: PRNGKeyArray):
+    """Whatever `build(numbers)` makes, with all its random numbers drawn by one call.
+
+    One call for each kernel would take most of the time that a network takes to compile.
+
+    Args:
+        build: takes a `Numbers` and makes layers from it.
+        dtype: of the numbers.
+        key: random key.
+
+    Returns:
+        What `build` returns.
+    """
+    count = Numbers(None, dtype)
+    jax.eval_shape(lambda: build(count))
+    low = -1 + float(jnp.finfo(dtype).epsneg)  # -1 would become minus infinity under erf⁻¹
+    return build(Numbers(jax.random.uniform(key, (count.used,), dtype, low, 1.0), dtype))
+
+
+def _kernel(shape, *, fan_in, fan_out, pixels, initialisation, numbers):
     """A kernel; `pixels` is the number of taps of a convolution, 1 for a matrix."""
+    v = numbers.take(shape)
     if initialisation == "lecun_normal":
         # normal cut at two standard deviations, scaled to variance 1 / fan_in
-        cut = jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
+        cut = math.sqrt(2) * jax.lax.erf_inv(v * math.erf(math.sqrt(2)))
         return cut * (1 / math.sqrt(fan_in) / 0.87962566103423978)
     if initialisation == "he_normal":
-        return jax.random.normal(key, shape, dtype) * math.sqrt(2 / fan_out)
+        return jax.lax.erf_inv(v) * (math.sqrt(2) * math.sqrt(2 / fan_out))
     bound = 1 / math.sqrt(fan_in)
     if initialisation == "uniform":
         bound = math.sqrt(3 / (pixels * fan_in))
-    return jax.random.uniform(key, shape, dtype, -bound, bound)
+    return bound * v
 
 
-def _bias(size, *, fan_in, features, initialisation, dtype, key):
+def _bias(size, *, fan_in, features, initialisation, numbers):
     if initialisation == "pytorch":
-        bound = 1 / math.sqrt(fan_in)
-        return jax.random.uniform(key, (size,), dtype, -bound, bound)
+        return numbers.take((size,)) / math.sqrt(fan_in)
     if initialisation == "uniform" and features is not None:
-        return jax.random.uniform(key, (size,), dtype, 0, 1 / math.sqrt(features))
-    return jnp.zeros(size, dtype)
+        return (numbers.take((size,)) + 1) / (2 * math.sqrt(features))
+    return jnp.zeros(size, numbers.dtype)
 
 
 def check_initialisation(initialisation: str) -> None:
@@ -168,8 +201,7 @@ def dense(
     *,
     initialisation: str,
     features: int | None = None,
-    dtype=jnp.float32,
-    key: PRNGKeyArray,
+    numbers: Numbers,
 ) -> Dense:
     r"""An affine map from d to p numbers.
 
@@ -187,8 +219,8 @@ def dense(
         d, p: numbers that go in and come out.
         initialisation: one of `INITIALISATIONS`.
         features: n of the biases under `uniform`; they are 0 if it is left out.
-        dtype: of the parameters.
-        key: random key.
+        numbers: where the random numbers come from, see `drawn`; their type is that of
+            the parameters.
 
     Returns:
         The layer.
@@ -199,10 +231,8 @@ def dense(
     Source: P2, Appendix C and released code (differs from PyTorch, as the table says).
     """
     check_initialisation(initialisation)
-    weights, biases = jax.random.split(key)
-    how = {"initialisation": initialisation, "dtype": dtype, "fan_in": d}
-    weight = _draw((p, d), fan_out=p, pixels=1, key=weights, **how)
-    return Dense(weight, _bias(p, features=features, key=biases, **how))
+    how = {"initialisation": initialisation, "numbers": numbers, "fan_in": d}
+    return Dense(_kernel((p, d), fan_out=p, pixels=1, **how), _bias(p, features=features, **how))
 
 
 def conv(
@@ -214,8 +244,7 @@ def conv(
     bias: bool = False,
     initialisation: str,
     features: int | None = None,
-    dtype=jnp.float32,
-    key: PRNGKeyArray,
+    numbers: Numbers,
 ) -> Conv:
     """A convolution from i to o channels; fans count the `size`² taps. Arguments as for `dense`.
 
@@ -224,7 +253,7 @@ def conv(
         size: pixels of the kernel's side.
         stride: step between the pixels that come out.
         bias: whether there is one.
-        initialisation, features, dtype, key: as for `dense`.
+        initialisation, features, numbers: as for `dense`.
 
     Returns:
         The layer.
@@ -235,8 +264,7 @@ def conv(
     Source: as for `dense`.
     """
     check_initialisation(initialisation)
-    weights, biases = jax.random.split(key)
     taps = size * size
-    how = {"initialisation": initialisation, "dtype": dtype, "fan_in": i * taps}
-    weight = _draw((size, size, i, o), fan_out=o * taps, pixels=taps, key=weights, **how)
-    return Conv(weight, _bias(o, features=features, key=biases, **how) if bias else None, stride)
+    how = {"initialisation": initialisation, "numbers": numbers, "fan_in": i * taps}
+    weight = _kernel((size, size, i, o), fan_out=o * taps, pixels=taps, **how)
+    return Conv(weight, _bias(o, features=features, **how) if bias else None, stride)

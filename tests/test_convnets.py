@@ -23,8 +23,10 @@ def parameters(model):
 @pytest.mark.parametrize(("size", "stride", "pixels"), [(3, 1, 5), (3, 2, 6), (3, 2, 7), (1, 2, 6)])
 def test_shifted_slices_are_the_convolution(size, stride, pixels):
     keys = jax.random.split(jax.random.key(size * stride))
-    options = {"initialisation": "pytorch", "bias": True, "dtype": jnp.float64}
-    layer = layers.conv(2, 3, size=size, stride=stride, key=keys[0], **options)
+    options = {"size": size, "stride": stride, "initialisation": "pytorch", "bias": True}
+    layer = layers.drawn(
+        lambda numbers: layers.conv(2, 3, numbers=numbers, **options), dtype=float, key=keys[0]
+    )
     x = jax.random.normal(keys[1], (pixels, pixels + 1, 2))
     names = ("NHWC", "HWIO", "NHWC")
 
@@ -102,14 +104,13 @@ def test_features_and_outputs_have_the_sizes_of_the_paper(make, shape, n):
 
 def test_batch_norm_standardises_each_channel_of_a_batch_and_remembers(key):
     layer = layers.batch_norm(3, momentum=0.9, dtype=jnp.float64)
-    X = 2.0 + 3.0 * jax.random.normal(key, (5, 4, 4, 3))
-    seen = []
+    X = 2.0 + 3.0 * jax.random.normal(key, (5 * 4 * 4 * 3,)).reshape(5, 4, 4, 3)
 
     def one(x):
         found = []
         return layer(x, found), found
 
-    Y, seen = jax.vmap(one, axis_name=layers.BATCH, out_axes=(0, None))(X)
+    Y, seen = jax.jit(jax.vmap(one, axis_name=layers.BATCH, out_axes=(0, None)))(X)
     X = np.asarray(X)
     mean, variance = X.mean(axis=(0, 1, 2)), X.var(axis=(0, 1, 2))
     np.testing.assert_allclose(Y, (X - mean) / np.sqrt(variance + 1e-5), rtol=1e-10, atol=1e-12)
@@ -123,8 +124,8 @@ def test_batch_norm_standardises_each_channel_of_a_batch_and_remembers(key):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda **options: models.resnet((3, 4), (2, 1), **options),
-        lambda **options: models.densenet40(blocks=(2, 1), growth=3, **options),
+        lambda **options: models.resnet((3, 4), (1, 1), **options),
+        lambda **options: models.densenet40(blocks=(1, 1), growth=2, **options),
         lambda **options: models.cnn((3, 4), **options),
     ],
     ids=["resnet", "densenet", "cnn"],
@@ -135,7 +136,7 @@ def test_every_norm_of_a_network_gets_the_statistics_of_its_own_place(make):
     @jax.jit
     def look(key):
         model = make(momentum=0.0, dtype=jnp.float64, key=key)
-        X = jax.random.normal(jax.random.fold_in(key, 1), (6, 8, 8, 1))
+        X = jax.random.normal(key, (6 * 36,)).reshape(6, 6, 6, 1)
         outputs, moved = models.batch_logits(model, X)
         spoilt = eqx.tree_at(
             lambda net: models._norms(net)[0].running.mean,
@@ -151,16 +152,22 @@ def test_every_norm_of_a_network_gets_the_statistics_of_its_own_place(make):
 
 
 def test_running_statistics_are_no_parameters():
-    model = models.resnet(**TINY, key=jax.random.key(0))
-    weights, held, static = models.partition(model)
+    model = jax.jit(lambda key: models.resnet(**TINY, key=key))(jax.random.key(0))
+    weights, held, _ = models.partition(model)
     assert len(jax.tree.leaves(held)) == 2 * len(models._norms(model)) == 10
     total = len(jax.tree.leaves(eqx.filter(model, eqx.is_array)))
     assert len(jax.tree.leaves(weights)) == total - 10
     f, h, params = models.functions(model)
-    x = jnp.ones((8, 8, 1))
-    np.testing.assert_array_equal(f(params, x), eqx.combine(weights, held, static)(x))
-    np.testing.assert_array_equal(h(params, x), model.features(x))
-    slope = jax.grad(lambda p: jnp.sum(f(p, x) ** 2))(params)
+    x = jnp.ones((6, 6, 1))
+
+    @jax.jit
+    def look(params):
+        return f(params, x), model(x), h(params, x), model.features(x)
+
+    outputs, same_outputs, hidden, same_hidden = look(params)
+    np.testing.assert_allclose(outputs, same_outputs, rtol=1e-12)
+    np.testing.assert_allclose(hidden, same_hidden, rtol=1e-12)
+    slope = jax.jit(jax.grad(lambda p: jnp.sum(f(p, x) ** 2)))(params)
     assert jax.tree.structure(slope) == jax.tree.structure(weights)
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(slope.classifier))
 
@@ -177,12 +184,18 @@ def uniform(values, low, high):
     return kstest(np.ravel(values), "uniform", args=(low, high - low)).pvalue
 
 
-def test_the_four_initialisations_have_the_constants_of_their_sources(key):
+def test_the_four_initialisations_have_the_constants_of_their_sources():
+    key = jax.random.key(1)
     i, o, taps = 20, 30, 9
 
     def pair(name):
-        options = {"initialisation": name, "features": 16, "key": key}
-        return layers.conv(i, o, bias=True, **options), layers.dense(50, 40, **options)
+        options = {"initialisation": name, "features": 16}
+
+        def build(numbers):
+            conv = layers.conv(i, o, bias=True, numbers=numbers, **options)
+            return conv, layers.dense(50, 40, numbers=numbers, **options)
+
+        return layers.drawn(build, key=key)
 
     conv, dense = pair("lecun_normal")
     for values, fan in ((conv.weight, i * taps), (dense.weight, 50)):
@@ -216,7 +229,10 @@ def test_the_four_initialisations_have_the_constants_of_their_sources(key):
         (lambda key: models.cnn((4, 0), key=key), "at least 1"),
         (lambda key: models.cnn((), key=key), "at least one convolution"),
         (lambda key: convnets.vgg(13, key=key), "VGG13 is not here: choose one of 11, 16"),
-        (lambda key: layers.dense(2, 3, initialisation="x", key=key), "unknown initialisation"),
+        (
+            lambda _: layers.check_initialisation("x"),
+            "unknown initialisation",
+        ),
     ],
 )
 def test_networks_that_cannot_be_are_refused(make, message):

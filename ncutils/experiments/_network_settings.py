@@ -1,0 +1,205 @@
+"""The cells of the network experiment: what is trained, on what, and for how long."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ncutils import models, training, workspace
+
+PAIRS = {
+    f"{network}_{dataset}": (network, dataset)
+    for network, datasets in {
+        "vgg11": ("mnist", "fashion_mnist"),
+        "vgg16": ("cifar10",),
+        "resnet20": ("mnist", "fashion_mnist", "cifar10"),
+        "densenet40": ("mnist", "fashion_mnist", "cifar10"),
+    }.items()
+    for dataset in datasets
+}
+NARROW = ("mnist", "digits", "cross_entropy")
+CELLS = (*NARROW, *PAIRS, "resnet20_mnist_cross_entropy")
+LOSSES = {"mse": training.half_squared_error, "ce": training.cross_entropy}
+NETWORKS = {
+    "cnn": models.cnn,
+    "resnet": models.resnet,
+    "resnet20": models.resnet20,
+    "vgg11": models.vgg11,
+    "vgg16": models.vgg16,
+    "densenet40": models.densenet40,
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    r"""Everything that decides the numbers of one cell.
+
+    Attributes:
+        cell: one of `CELLS`.
+        network: one of `NETWORKS`. shape: its positional arguments (widths, blocks).
+        dataset: for `data.load`. side: pixels of a side after pooling or resizing.
+        train_per_class, test_per_class: samples; the packaged sets are split, the others
+            have a test split of their own, taken whole if the number is None.
+        learning_rates: initial η. initialisations, seeds: the rest of the grid.
+        epochs, record_at, drop_every: as in `training.Recipe`.
+        loss: "mse" (P2's, half the mean over entries) or "ce".
+        batch_per_class: samples of each class in a batch; P2 has 12.
+        per_class: m of the collapse metrics and of the invariant; P2 has 12.
+        kernel_per_class: samples per class of the kernels; P2 has 12, or 4 for VGG.
+        component_per_class, component_seeds: for the norms of all components.
+        norm_momentum: of the running statistics; fewer steps need a smaller one.
+        at_once: runs trained side by side. chunk: outputs differentiated at a time.
+        checkpoint_every: epochs between two checkpoints; None for none.
+        seed: of the data split and the order of batches.
+    """
+
+    cell: str
+    network: str
+    shape: tuple
+    dataset: str
+    side: int
+    train_per_class: int
+    test_per_class: int | None
+    learning_rates: tuple[float, ...]
+    epochs: int
+    record_at: tuple[int, ...]
+    drop_every: int
+    initialisations: tuple[str, ...] = ("lecun_normal", "uniform", "he_normal")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    loss: str = "mse"
+    batch_per_class: int = 12
+    per_class: int = 12
+    kernel_per_class: int = 4
+    component_per_class: int = 2
+    component_seeds: int = 1
+    norm_momentum: float = 0.9
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    at_once: int = 3
+    chunk: int = 32
+    checkpoint_every: int | None = None
+    seed: int = 2305
+
+    def __post_init__(self):
+        """Refuse what cannot be trained or measured.
+
+        Raises:
+            ValueError: for an unknown network or loss, more samples in a batch or a
+                metric than there are, a kernel on single samples.
+        """
+        for name, value, known in (
+            ("network", self.network, NETWORKS),
+            ("loss", self.loss, LOSSES),
+        ):
+            if value not in known:
+                raise ValueError(f"unknown {name} {value!r}: choose one of {', '.join(known)}")
+        if not 1 <= self.batch_per_class <= self.train_per_class:
+            raise ValueError(
+                f"a batch with {self.batch_per_class} samples of each class cannot be made from "
+                f"{self.train_per_class}"
+            )
+        if not 2 <= self.kernel_per_class <= self.per_class <= self.train_per_class:
+            raise ValueError(
+                "need 2 ≤ kernel_per_class ≤ per_class ≤ train_per_class, not "
+                f"{self.kernel_per_class}, {self.per_class}, {self.train_per_class}"
+            )
+
+    @classmethod
+    def at(cls, cell: str, scale: str) -> "Config":
+        """The settings of one cell.
+
+        Raises:
+            ValueError: for an unknown cell or scale, or a pair of the paper at another
+                scale than "paper".
+        """
+        level = workspace.SCALES.index(workspace.check_scale(scale))
+        if cell not in CELLS:
+            raise ValueError(f"unknown cell {cell!r}: choose one of {', '.join(CELLS)}")
+        if cell not in NARROW:
+            if scale != "paper":
+                raise ValueError(f"{cell} is a pair of the paper: it exists at scale paper only")
+            return _paper(cell)
+        smoke = {
+            "train_per_class": 12,
+            "test_per_class": 10,
+            "epochs": 4,
+            "record_at": (0, 2, 4),
+            "drop_every": 2,
+            "initialisations": ("lecun_normal", "he_normal"),
+            "seeds": (0, 1),
+            "per_class": 4,
+            "kernel_per_class": 2,
+            "component_per_class": 1,
+            "at_once": 2,
+        }
+        if cell == "digits":
+            settings = {"dataset": "digits", "side": 8, "network": "resnet"}
+            if level == 0:
+                return cls(
+                    cell, shape=((4, 6), (1, 1)), learning_rates=(0.3, 1.0), **settings, **smoke
+                )
+            epochs = (0, 60, 400)[level]
+            rates = ((), (0.1, 0.4, 1.5), tuple(np.geomspace(0.02, 4, 10)))[level]
+            grid = {"initialisations": ("lecun_normal", "uniform")} if level == 1 else {}
+            return cls(
+                cell,
+                shape=((8, 16, 32), (1, 1, 1)),
+                learning_rates=tuple(map(float, rates)),
+                train_per_class=(0, 36, 72)[level],
+                test_per_class=100,
+                epochs=epochs,
+                record_at=spaced(epochs, (0, 8, 20)[level]),
+                drop_every=epochs // 2,
+                **settings,
+                **grid,
+            )
+        loss = "ce" if cell == "cross_entropy" else "mse"
+        settings = {"dataset": "mnist5k", "side": 14, "network": "cnn", "loss": loss}
+        if level == 0:
+            return cls(cell, shape=((4, 12),), learning_rates=(1.0, 1e9), **settings, **smoke)
+        epochs = (0, 180, 1200)[level]
+        low, high, count = (0.25, 4.0, (0, 5, 10)[level]) if loss == "mse" else (0.01, 0.3, 4)
+        return cls(
+            cell,
+            shape=((8, 16, 32),),
+            learning_rates=tuple(float(r) for r in np.geomspace(low, high, count)),
+            train_per_class=(0, 36, 300)[level],
+            test_per_class=150,
+            epochs=epochs,
+            record_at=spaced(epochs, (0, 12, 30)[level]),
+            drop_every=epochs // 2,
+            **settings,
+        )
+
+
+def spaced(last: int, count: int) -> tuple[int, ...]:
+    """About `count` epochs from 0 to `last`, closer together at the start."""
+    return tuple(sorted({round(last * (k / (count - 1)) ** 2) for k in range(count)}))
+
+
+def _paper(cell: str) -> Config:
+    """One of P2's nine pairs, or its cross-entropy runs, with the paper's schedule."""
+    network, dataset = PAIRS[cell.removesuffix("_cross_entropy")]
+    rates = np.logspace(-4, 0.25, 30)
+    if cell not in ("resnet20_mnist", "vgg11_mnist"):
+        rates = rates[10:]
+    vgg = network.startswith("vgg")
+    return Config(
+        cell,
+        network=network,
+        shape=(),
+        dataset=dataset,
+        side=32 if vgg or dataset == "cifar10" else 28,
+        train_per_class={"mnist": 5412, "fashion_mnist": 6000, "cifar10": 5000}[dataset],
+        test_per_class=None,
+        learning_rates=tuple(float(r) for r in rates),
+        epochs=400,
+        record_at=spaced(400, 40),
+        drop_every=120,
+        seeds=(0,),
+        loss="ce" if cell.endswith("cross_entropy") else "mse",
+        kernel_per_class=4 if vgg else 12,
+        norm_momentum=0.9 if vgg else 0.99,
+        at_once=1,
+        chunk=4,
+        checkpoint_every=2,
+    )
