@@ -117,8 +117,8 @@ class GramPath:
         error: spectral norm of $T_l - Y^\top Y$, the start first.
     """
 
-    gram: Float[Array, "N N"]
-    error: Float[Array, " layers"]
+    gram: Float[Array, "*batch N N"]
+    error: Float[Array, "*batch layers"]
 
 
 def gram_path(
