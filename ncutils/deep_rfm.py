@@ -115,7 +115,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class DeepRFM:
-    """The layers of a deep RFM in order, and the regression on the features after the last."""
+    """The layers of a deep RFM in order, and the read-out after the last."""
 
     layers: tuple[Layer, ...]
     readout: Layer
@@ -269,13 +269,12 @@ def _layers(X, targets, test, depth, recipe, when_singular, key):
             return
         M = agop.kernel_agop(machine.alpha, X, **how)
         del machine
-        rotation, weights, phases = jax.random.split(jax.random.fold_in(key, number), 3)
+        rotation, draw = jax.random.split(jax.random.fold_in(key, number))
         M, root = _matrix(M, X, recipe, rotation)
-        draw = _draw(recipe, X.shape[1], X.dtype, weights, phases)
         inner = X @ root
-        mapped = _map(recipe, inner, draw)
-        if test is not None:
-            test = _map(recipe, test @ root, draw)
+        mapped = random_features(inner, recipe=recipe, key=draw)
+        if test is not None:  # the same draw
+            test = random_features(test @ root, recipe=recipe, key=draw)
         yield Layer(after_agop=inner, after_map=mapped, M=M, **fitted)
         X = mapped
 
@@ -309,19 +308,23 @@ def _square_root(M, X):
     return basis @ linalg.psd_sqrt(basis.T @ M @ basis) @ basis.T
 
 
-def _draw(recipe, d, dtype, weights, phases):
-    D = recipe.features(d)
+def random_features(
+    Z: Float[Array, "n d"], *, recipe: Recipe, key: PRNGKeyArray
+) -> Float[Array, "n D"]:
+    r"""The random map of a layer: $\Phi(z)$ of `Recipe`, drawn by the key and d alone.
+
+    Source: P3 Algorithm 1, step 5. The released code has as many cosines as its input has
+        features, where the text has 4096.
+    """
+    weights, phases = jax.random.split(key)
+    d, D = Z.shape[1], recipe.features(Z.shape[1])
     kind = recipe.weights or WEIGHTS[recipe.feature_map][0]
     if kind == "uniform":
-        return jax.random.uniform(weights, (d, D), dtype, -(d**-0.5), d**-0.5), None
-    W = (jax.random.cauchy if kind == "cauchy" else jax.random.normal)(weights, (d, D), dtype)
-    if recipe.feature_map == "relu":
-        return W, None
-    return recipe.frequency * W, jax.random.uniform(phases, (1, D), dtype, 0, 2 * jnp.pi)
-
-
-def _map(recipe, Z, draw):
-    W, phase = draw
+        W = jax.random.uniform(weights, (d, D), Z.dtype, -(d**-0.5), d**-0.5)
+    else:
+        draw = jax.random.cauchy if kind == "cauchy" else jax.random.normal
+        W = draw(weights, (d, D), Z.dtype)
     if recipe.feature_map == "relu":
         return jax.nn.relu(Z @ W)
-    return jnp.sqrt(2 / W.shape[1]).astype(Z.dtype) * jnp.cos(Z @ W + phase)
+    u = jax.random.uniform(phases, (1, D), Z.dtype, 0, 2 * jnp.pi)
+    return (2 / D) ** 0.5 * jnp.cos(recipe.frequency * (Z @ W) + u)
