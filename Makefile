@@ -18,7 +18,7 @@ book: $(INSTALLED)
 
 test: $(INSTALLED)
 	@$(PY) -m pipeline.book --scale smoke --cores $(CORES) --no-link
-	@$(PY) -m pytest -n $(CORES) --dist loadfile
+	@$(PY) -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 bench: $(INSTALLED)
 	@$(PY) -m pytest benchmarks -o addopts= --benchmark-only --benchmark-warmup=on

@@ -50,6 +50,20 @@ def build_dir(scale: str) -> Path:
     return project_root() / "_build" / check_scale(scale)
 
 
+def compilation_cache(root: Path) -> dict[str, str]:
+    """Environment that lets all processes of a build share what JAX has compiled.
+
+    Compiling takes most of the time of a small run, and cells, notebooks and tests compile
+    the same functions over and over. What the environment already says is kept.
+    """
+    shared = {
+        "JAX_COMPILATION_CACHE_DIR": str(root / "_build" / ".compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    return {name: os.environ.get(name, value) for name, value in shared.items()}
+
+
 def write_atomically(path: Path, writer: Callable[[Path], object]) -> Path:
     """Let `writer` fill a temporary file beside `path`, then rename it into place.
 

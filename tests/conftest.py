@@ -1,16 +1,35 @@
 """Settings that every test runs under."""
 
 import os
+from pathlib import Path
+
+from ncutils import workspace
 
 os.environ.setdefault("MPLBACKEND", "agg")
+# Inherited by the processes that tests start.
+CACHE = workspace.compilation_cache(Path(__file__).resolve().parent.parent)
+os.environ.update(CACHE)
 
 import jax
 import jaxtyping
 import pytest
 
 jax.config.update("jax_enable_x64", True)
+for name, value in CACHE.items():  # a plugin may have imported JAX before the environment was set
+    jax.config.update(name.lower(), value if name.endswith("DIR") else int(value))
 # Makes JAX refuse an (n,) minus (n, 1) that would silently become (n, n).
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+# Files that take minutes, the longest first: begun last, they would keep one worker busy
+# while the others stand idle.
+LONG = ("test_pipeline.py", "test_notebooks.py", "test_browser.py", "test_compat.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Put the long files first; `-n` with `--no-loadscope-reorder` starts them in this order."""
+    rank = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
 
 
 @pytest.fixture(params=[1, 2, 3])

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +74,24 @@ def test_without_git_or_a_repository_the_commit_says_so(project):
     workspace.commit.cache_clear()
     assert workspace.commit() == "no commit"
     workspace.commit.cache_clear()
+
+
+def test_processes_of_a_build_share_one_compilation_cache_unless_told_otherwise(
+    tmp_path, monkeypatch
+):
+    for name in workspace.compilation_cache(tmp_path):
+        monkeypatch.delenv(name, raising=False)
+    found = workspace.compilation_cache(tmp_path)
+    assert found["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "_build" / ".compiled")
+    code = "import jax; jax.jit(lambda x: x * 3 + 1)(2.0)"
+
+    def compiled():
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, **found}, check=True)
+        folder = tmp_path / "_build" / ".compiled"
+        return {path.name: path.stat().st_mtime_ns for path in folder.glob("*-cache")}
+
+    first = compiled()
+    assert first
+    assert compiled() == first  # the second process wrote nothing, so it found what it needed
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/elsewhere")
+    assert workspace.compilation_cache(tmp_path)["JAX_COMPILATION_CACHE_DIR"] == "/elsewhere"
