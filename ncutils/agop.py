@@ -22,6 +22,7 @@ from ncutils import kernels, linalg
 KERNELS = {"laplace": kernels.laplace, "gaussian": kernels.gaussian}
 FORMS = ("direct", "gram")
 _BLOCKS = 4  # of rows in the Gram form, which skips the blocks below the diagonal
+_SMALL = 512  # rows that are not worth the time to compile blocks for
 _ENTRIES = 2**25  # of a kernel matrix that are made at a time by the direct form: 256 MB
 
 
@@ -324,8 +325,9 @@ def _gram_form(alpha, XM, pull):
     P = pull(jnp.arange(n))
     drop = P @ alpha
     left, right = jnp.hstack([alpha, drop]), jnp.hstack([drop, alpha])
-    edges = [n * k // _BLOCKS for k in range(_BLOCKS + 1)]
-    parts = [slice(a, b) for a, b in itertools.pairwise(edges) if b > a]
+    blocks = _BLOCKS if n > _SMALL else 1
+    edges = [n * k // blocks for k in range(blocks + 1)]
+    parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
     rows = [jnp.sum(drop[i] ** 2, axis=1)[:, None] * XM[i] for i in parts]  # of S X M
     for a, i in enumerate(parts):
         for b, j in enumerate(parts[a:], start=a):

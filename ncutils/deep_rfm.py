@@ -9,6 +9,7 @@ $$x \leftarrow x / \lVert x \rVert, \qquad
 Nothing is trained but the regression: what collapses the features is $M_l$.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -121,6 +122,7 @@ class DeepRFM:
     readout: Layer
 
 
+@jax.jit
 def standardise(
     X: Float[Array, "n d"], *others: Float[Array, "_ d"]
 ) -> tuple[Float[Array, "_ d"], ...]:
@@ -279,6 +281,7 @@ def _layers(X, targets, test, depth, recipe, when_singular, key):
         X = mapped
 
 
+@jax.jit
 def _unit_rows(X):
     norm = jnp.linalg.norm(X, axis=1, keepdims=True)
     return X / jnp.where(norm > 0, norm, 1.0)  # no ReLU fires for a row: it stays zero
@@ -316,15 +319,21 @@ def random_features(
     Source: P3 Algorithm 1, step 5. The released code has as many cosines as its input has
         features, where the text has 4096.
     """
-    weights, phases = jax.random.split(key)
-    d, D = Z.shape[1], recipe.features(Z.shape[1])
     kind = recipe.weights or WEIGHTS[recipe.feature_map][0]
+    width = recipe.features(Z.shape[1])
+    return _random_features(Z, recipe.frequency, key, recipe.feature_map, kind, width)
+
+
+@functools.partial(jax.jit, static_argnames=("feature_map", "kind", "D"))
+def _random_features(Z, frequency, key, feature_map, kind, D):
+    weights, phases = jax.random.split(key)
+    d = Z.shape[1]
     if kind == "uniform":
         W = jax.random.uniform(weights, (d, D), Z.dtype, -(d**-0.5), d**-0.5)
     else:
         draw = jax.random.cauchy if kind == "cauchy" else jax.random.normal
         W = draw(weights, (d, D), Z.dtype)
-    if recipe.feature_map == "relu":
+    if feature_map == "relu":
         return jax.nn.relu(Z @ W)
     u = jax.random.uniform(phases, (1, D), Z.dtype, 0, 2 * jnp.pi)
-    return (2 / D) ** 0.5 * jnp.cos(recipe.frequency * (Z @ W) + u)
+    return (2 / D) ** 0.5 * jnp.cos(frequency * (Z @ W) + u)

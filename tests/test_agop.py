@@ -107,6 +107,7 @@ def test_both_forms_are_the_definition_and_automatic_differentiation(
     kernel, with_M, X, alpha, M, monkeypatch
 ):
     monkeypatch.setattr(agop, "_ENTRIES", 5 * N)  # blocks of 5 rows, the last of 2
+    monkeypatch.setattr(agop, "_SMALL", N - 1 if with_M else N)  # four blocks, or one
     metric = M if with_M else np.eye(D)
     G = oracles.machine_gradients(alpha, X, kernel, L, metric)
     expected = oracles.mean_outer_product(G)
