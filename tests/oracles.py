@@ -279,6 +279,20 @@ def gradient_descent(W, b, X, T, *, steps, rate, momentum=0.0, decay=0.0):
     return W, b
 
 
+def scheduled_descent(W, b, X, T, *, steps, rate, momentum, decay, drop_every, drop):
+    """The same with Nesterov's look ahead, decay on W only and a step that drops by stairs."""
+    speed_W, speed_b = np.zeros_like(W), np.zeros_like(b)
+    for step in range(steps):
+        now = rate * drop ** (step // drop_every)
+        error = X @ W.T + b - T
+        slope_W = 2 / T.size * error.T @ X + decay * W
+        slope_b = 2 / T.size * error.sum(axis=0)
+        speed_W, speed_b = momentum * speed_W + slope_W, momentum * speed_b + slope_b
+        W = W - now * (slope_W + momentum * speed_W)
+        b = b - now * (slope_b + momentum * speed_b)
+    return W, b
+
+
 # --- Equations of State without the Gaussian form of the weights -----------------------------
 
 
@@ -400,3 +414,32 @@ def published_block_values(theta, y, per_class):
             for other in first[c + 1 :]:
                 found[2] += [theta[k, k, i, j] for i in mine[:half] for j in other[half:]]
     return [np.mean(values) for values in found]
+
+
+# --- P2's invariant as its released code writes it ------------------------------------------
+
+
+def released_invariant(W, H, kappa_d, kappa_c, kappa_n, *, m, C):
+    """Norm and alignment of the invariant and the sizes of its terms, from class sums."""
+    H1 = np.stack([H[:, c * m : (c + 1) * m].mean(axis=1) for c in range(C)], axis=1)
+    within = np.zeros((H.shape[0],) * 2)
+    for c in range(C):
+        for i in range(m):
+            gap = H[:, c * m + i] - H1[:, c]
+            within += np.outer(gap, gap)
+    mean = H1.mean(axis=1)
+    single = kappa_d - kappa_c
+    of_class = single + m * (kappa_c - kappa_n)
+    alpha = kappa_n / (single / m + kappa_c + (C - 1) * kappa_n)
+    gram = W.T @ W
+    rest = m / of_class * H1 @ H1.T + within / single
+    rest -= alpha * C**2 * m / of_class * np.outer(mean, mean)
+    norm = np.linalg.norm
+    return {
+        "invariant_norm": norm(gram - rest),
+        "invariant_relative": norm(gram - rest) / norm(gram),
+        "invariant_alignment": np.sum(gram * rest) / norm(gram) / norm(rest),
+        "norm_means": norm(H1 @ H1.T),
+        "norm_within": norm(within),
+        "norm_global": norm(np.outer(mean, mean)),
+    }

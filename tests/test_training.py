@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ncutils import models, training
-from tests.oracles import gradient_descent
+from tests.oracles import gradient_descent, scheduled_descent
 
 jax.config.update("jax_enable_x64", True)
 
@@ -65,6 +65,82 @@ def test_full_batch_descent_is_sgd_with_momentum_and_decay(momentum, decay, key)
     np.testing.assert_allclose(layer.bias, by_hand()[1], rtol=1e-10, atol=1e-14)
     for broken in ({"steps": 11}, {"decay": 0.1}, {"momentum": 0.5}):
         assert np.abs(layer.weight - by_hand(**broken)[0]).max() > 1e-4
+
+
+@pytest.mark.parametrize("broken", [{"nesterov": False}, {"drop_every": None}, {"decayed": "all"}])
+def test_nesterov_stairs_and_decay_on_kernels_are_those_of_a_loop(broken, key):
+    X, T = examples(key)
+    model = affine(key)
+    model = eqx.tree_at(lambda net: net.layer.bias, model, jnp.ones(2))
+    recipe = training.Recipe(
+        *(0.2, 9),
+        momentum=0.9,
+        weight_decay=0.1,
+        nesterov=True,
+        decayed="kernels",
+        drop_every=4,
+        drop=0.5,
+    )
+    start = [np.asarray(part) for part in (model.layer.weight, model.layer.bias, X, T)]
+    options = {"steps": 9, "rate": 0.2, "momentum": 0.9, "decay": 0.1, "drop_every": 4, "drop": 0.5}
+    weight, bias = scheduled_descent(*start, **options)
+    layer = training.fit(model, X, T, recipe).model.layer
+    np.testing.assert_allclose(layer.weight, weight, rtol=1e-11)
+    np.testing.assert_allclose(layer.bias, bias, rtol=1e-11)
+    other = training.fit(model, X, T, dataclasses.replace(recipe, **broken)).model.layer
+    assert np.abs(other.bias - bias).max() > 1e-4
+
+
+def test_batch_norm_trains_with_the_batch_and_remembers_for_later():
+    key = jax.random.key(1)
+    model = models.cnn((3,), num_classes=2, momentum=0.5, dtype=jnp.float64, key=key)
+    X = jax.random.normal(key, (6 * 16,)).reshape(6, 4, 4, 1)
+    T = jnp.eye(2)[jnp.arange(6) % 2]
+    layer = training.fit(model, X, T, training.Recipe(1e-12, 2)).model.layers[0]
+    pixels = np.asarray(jax.jit(jax.vmap(model.layers[0].map))(X))
+    mean, variance = pixels.mean(axis=(0, 1, 2)), pixels.var(axis=(0, 1, 2))
+    np.testing.assert_allclose(layer.norm.running.mean, 0.75 * mean, rtol=1e-9)
+    np.testing.assert_allclose(layer.norm.running.variance, 0.25 + 0.75 * variance, rtol=1e-9)
+    far = training.fit(model, X, T, training.Recipe(0.1, 2)).model.layers[0]
+    assert np.abs(far.norm.weight - 1).max() > 1e-4  # the scale is trained, and
+    assert np.abs(far.norm.running.mean - 0.75 * mean).max() > 1e-4  # statistics follow
+
+
+def test_a_diverged_run_is_named_and_the_others_go_on():
+    networks = eqx.filter_vmap(affine)(jax.random.split(jax.random.key(0), 3))
+    X, T = examples(jax.random.key(0))
+    options = {"shared_data": True, "learning_rates": jnp.array([0.1, 1e30, 0.1])}
+    fitted = training.fit_ensemble(networks, X, T, training.Recipe(1.0, 60), **options)
+    assert fitted.diverged.tolist() == [False, True, False]
+    assert np.isfinite(fitted.model.layer.weight[2]).all()
+    alone = training.fit(affine(jax.random.key(0)), X, T, RECIPE)
+    assert alone.diverged.shape == ()
+    assert not alone.diverged
+
+
+def test_losses_are_those_of_a_loop(key):
+    outputs, targets = jax.random.normal(key, (5, 3)), jnp.eye(3)[jnp.array([0, 1, 2, 1, 0])]
+    F, T = np.asarray(outputs), np.asarray(targets)
+    softmax = np.exp(F) / np.exp(F).sum(axis=1, keepdims=True)
+    entropy = -np.mean([np.log(softmax[i, T[i].argmax()]) for i in range(5)])
+    np.testing.assert_allclose(training.cross_entropy(outputs, targets), entropy, rtol=1e-12)
+    half = training.half_squared_error(outputs, targets)
+    np.testing.assert_allclose(half, 0.5 * np.mean((F - T) ** 2), rtol=1e-12)
+    assert abs(float(half) - entropy) > 1e-2
+
+
+@pytest.mark.usefixtures("as_a_user")
+@pytest.mark.parametrize("loss", [training.cross_entropy, training.half_squared_error])
+def test_losses_refuse_targets_of_another_shape(loss):
+    with pytest.raises(ValueError, match=r"outputs have shape \(4, 3\), targets \(4, 2\)"):
+        loss(jnp.ones((4, 3)), jnp.ones((4, 2)))
+
+
+def test_a_batch_that_cannot_be_balanced_is_refused(key):
+    X, T = examples(key)
+    recipe = training.Recipe(0.1, 1, per_class=7)
+    with pytest.raises(ValueError, match=r"per_class=7 must be between 1 and 6"):
+        training.fit(affine(key), X, T, recipe, labels=LABELS, key=key)
 
 
 def test_an_ensemble_is_its_members_trained_alone():
@@ -244,6 +320,10 @@ def test_runs_that_cannot_be_are_refused(change, message):
         {"momentum": 1.0},
         {"weight_decay": -1.0},
         {"learning_rate": float("nan")},
+        {"nesterov": True},
+        {"decayed": "biases"},
+        {"drop_every": 0},
+        {"drop": 0.0},
     ],
 )
 def test_recipes_that_cannot_be_are_refused(change):

@@ -126,14 +126,14 @@ def make_measure(
             "loss": loss(outputs[: len(y)], targets),
             "train_accuracy": jnp.mean(right[: len(y)]),
             "test_accuracy": jnp.mean(right[len(y) :]),
-            **collapse_numbers(H, y[rows], W, C=C),
+            **collapse_numbers(H, jnp.asarray(y[rows]), W, C=C),
         }
         for name, function, letter in (("outputs", f, "gamma"), ("features", h, "kappa")):
             traced = entk.traced_ntk(function, params, X[few], chunk=chunk).astype(float)
             width = C if name == "outputs" else W.shape[1]
             values = three_values(traced / width, y[few], num_classes=C)
             found |= {f"{letter}_{tail}": v for tail, v in zip("dcn", values, strict=True)}
-            found[f"alignment_{name}"] = metrics.label_alignment(traced, y[few])
+            found[f"alignment_{name}"] = metrics.label_alignment(traced, jnp.asarray(y[few]))
             found[f"traced_{name}"] = traced.astype("float32")
         found |= invariant_numbers(W, H.T, values, m=per_class, C=C)
         return found

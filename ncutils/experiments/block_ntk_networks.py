@@ -2,9 +2,7 @@ r"""P2, section 6: networks on images, which of them collapse, and what their in
 
 A cell trains one network on one data set from each initialisation with each learning rate
 and seed, all of them at once, and measures collapse, tangent kernels and the invariant
-along the way. `mnist`, `digits` and `cross_entropy` are small enough for a laptop at
-every scale; the cells named after P2's pairs are the paper's own and exist at scale
-"paper" only.
+along the way. The networks are narrow, at every scale; `network_pairs` has the paper's.
 """
 
 import functools
@@ -21,9 +19,9 @@ import xarray as xr
 
 from ncutils import data, models, training, workspace
 from ncutils.experiments import _network_metrics as watch
-from ncutils.experiments._network_settings import CELLS, LOSSES, NARROW, NETWORKS, PAIRS, Config
+from ncutils.experiments._network_settings import CELLS, LOSSES, NETWORKS, Config
 
-__all__ = ["CELLS", "NARROW", "PAIRS", "Config", "load", "operations", "run", "untrained"]
+__all__ = ["CELLS", "Config", "load", "operations", "run", "untrained"]
 
 
 def _resized(x: np.ndarray, side: int) -> np.ndarray:
@@ -152,7 +150,7 @@ def run(config: Config) -> xr.Dataset:
         networks,
         X,
         targets,
-        learning_rates=np.array([rate for _, rate, _ in grid]),
+        learning_rates=jnp.array([rate for _, rate, _ in grid]),
         shared_data=True,
         at_once=config.at_once,
         loss=loss,

@@ -1,0 +1,75 @@
+"""P2's own networks: nine pairs of architecture and data set, and one with cross-entropy.
+
+Each cell is the paper's schedule, 400 epochs for every learning rate and initialisation,
+and hours on a GPU; it exists at scale "paper" only. No page waits for these cells: those
+of whose results there is an archive are shown.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ncutils import workspace
+from ncutils.experiments import _network_settings as settings
+from ncutils.experiments.block_ntk_networks import run
+
+__all__ = ["CELLS", "PAIRS", "Config", "run"]
+
+PAIRS = {
+    "vgg11_mnist": ("vgg11", "mnist"),
+    "vgg11_fashion_mnist": ("vgg11", "fashion_mnist"),
+    "vgg16_cifar10": ("vgg16", "cifar10"),
+    "resnet20_mnist": ("resnet20", "mnist"),
+    "resnet20_fashion_mnist": ("resnet20", "fashion_mnist"),
+    "resnet20_cifar10": ("resnet20", "cifar10"),
+    "densenet40_mnist": ("densenet40", "mnist"),
+    "densenet40_fashion_mnist": ("densenet40", "fashion_mnist"),
+    "densenet40_cifar10": ("densenet40", "cifar10"),
+}
+CELLS = (*PAIRS, "resnet20_mnist_cross_entropy")
+
+
+@dataclass(frozen=True)
+class Config(settings.Config):
+    """As for the narrow networks; `at` gives the paper's settings."""
+
+    @classmethod
+    def at(cls, cell: str, scale: str) -> "Config":
+        """The paper's settings of one pair.
+
+        Raises:
+            ValueError: for an unknown cell, or another scale than "paper".
+
+        Source: P2 Section 6, Appendix C and released code. Kernels and the invariant are
+            taken at 40 epochs, not at every second one.
+        """
+        if workspace.check_scale(scale) != "paper":
+            raise ValueError(f"P2's own networks exist at scale paper only, not at {scale}")
+        if cell not in CELLS:
+            raise ValueError(f"unknown cell {cell!r}: choose one of {', '.join(CELLS)}")
+        network, dataset = PAIRS[cell.removesuffix("_cross_entropy")]
+        rates = np.logspace(-4, 0.25, 30)
+        if cell not in ("resnet20_mnist", "vgg11_mnist"):
+            rates = rates[10:]
+        vgg = network.startswith("vgg")
+        return cls(
+            cell,
+            network=network,
+            shape=(),
+            dataset=dataset,
+            side=32 if vgg or dataset == "cifar10" else 28,
+            train_per_class={"mnist": 5412, "fashion_mnist": 6000, "cifar10": 5000}[dataset],
+            test_per_class=None,
+            learning_rates=tuple(float(r) for r in rates),
+            epochs=400,
+            record_at=settings.spaced(400, 40),
+            drop_every=120,
+            seeds=(0,),
+            loss="ce" if cell.endswith("cross_entropy") else "mse",
+            kernel_per_class=4 if vgg else 12,
+            component_per_class=1,
+            norm_momentum=0.9 if vgg else 0.99,
+            at_once=1,
+            chunk=4,
+            checkpoint_every=2,
+        )

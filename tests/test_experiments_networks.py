@@ -1,0 +1,196 @@
+"""Networks that collapse or not: metrics as P2 defines them, the grid, what must be refused."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ncutils import data, metrics, models
+from ncutils.experiments import _network_metrics as watch
+from ncutils.experiments import block_ntk_networks as experiment
+from ncutils.experiments import network_pairs
+from tests import oracles
+
+C, m = 3, 4
+LABELS = np.repeat(np.arange(C), m)
+
+TINY = experiment.Config(
+    "mnist",
+    network="cnn",
+    shape=((2, 3),),
+    dataset="digits",
+    side=4,
+    train_per_class=3,
+    test_per_class=2,
+    learning_rates=(0.05, 1e9),
+    epochs=2,
+    record_at=(0, 2),
+    drop_every=1,
+    initialisations=("lecun_normal",),
+    seeds=(0, 1),
+    batch_per_class=1,
+    per_class=3,
+    kernel_per_class=2,
+    component_per_class=1,
+    at_once=2,
+)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return experiment.run(TINY)
+
+
+def drawn(key, n=5):
+    keys = jax.random.split(key)
+    return jax.random.normal(keys[0], (C, n)), jax.random.normal(keys[1], (n, C * m))
+
+
+def test_the_invariants_numbers_are_those_of_the_released_form(key):
+    W, H = drawn(key)
+    values = (2.0, 0.7, 0.2)
+    found = watch.invariant_numbers(W, H, values, m=m, C=C)
+    slow = oracles.released_invariant(np.asarray(W), np.asarray(H), *values, m=m, C=C)
+    for name, value in slow.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-10, err_msg=name)
+    other = oracles.released_invariant(np.asarray(W), np.asarray(H), 2.0, 0.2, 0.2, m=m, C=C)
+    assert abs(other["invariant_norm"] - found["invariant_norm"]) > 1e-2
+
+
+def test_three_values_are_the_means_of_a_loop_over_pairs(key):
+    A = jax.random.normal(key, (12, 12))
+    K = A @ A.T
+    order = np.random.default_rng(0).permutation(12)
+    found = watch.three_values(K[order][:, order], LABELS[order], num_classes=C)
+    pairs = {"d": [], "c": [], "n": []}
+    for i in range(12):
+        for j in range(12):
+            kind = "d" if i == j else "c" if LABELS[i] == LABELS[j] else "n"
+            pairs[kind].append(float(K[i, j]))
+    np.testing.assert_allclose(found, [np.mean(v) for v in pairs.values()], rtol=1e-12)
+    assert abs(found[1] - np.mean(pairs["c"] + pairs["d"])) > 1e-2
+    with pytest.raises(ValueError, match="two samples"):
+        watch.three_values(jnp.eye(3), np.arange(3), num_classes=3)
+
+
+def test_what_is_recorded_is_what_the_networks_show(tiny):
+    train, test = experiment.load(TINY)
+    networks = experiment.untrained(TINY, 1)
+
+    @jax.jit
+    def look(X):
+        model = jax.tree.map(lambda leaf: leaf[1], networks)
+        return models.features(model, X), models.logits(model, X), model.classifier.weight
+
+    H, outputs, W = (v.astype(float) for v in look(jnp.asarray(train.x)))
+    start, y = tiny.isel(run=1, epoch=0), jnp.asarray(train.y)
+    for name, kind in (("nc1", "trace"), ("nc1_std", "std")):
+        direct = metrics.nc1(H, y, num_classes=10, kind=kind)
+        np.testing.assert_allclose(start[name], direct, rtol=1e-3)
+    np.testing.assert_allclose(start.nc3, metrics.nc3(H, y, W, num_classes=10), rtol=1e-3)
+    kernel = (float(start[name]) for name in ("kappa_d", "kappa_c", "kappa_n"))
+    slow = oracles.released_invariant(np.asarray(W), np.asarray(H.T), *kernel, m=3, C=10)
+    for name, value in slow.items():
+        np.testing.assert_allclose(start[name], value, rtol=1e-2, err_msg=name)
+    loss = np.mean((outputs - np.eye(10)[train.y]) ** 2) / 2
+    np.testing.assert_allclose(start.loss, loss, rtol=1e-4)
+    guessed = np.argmax(look(jnp.asarray(test.x))[1], axis=1)
+    np.testing.assert_allclose(start.test_accuracy, np.mean(guessed == test.y))
+
+
+def test_the_grid_is_labelled_and_a_seed_is_one_network_at_every_rate(tiny):
+    assert tiny.learning_rate.values.tolist() == [0.05, 0.05, 1e9, 1e9]
+    assert tiny.seed.values.tolist() == [0, 1, 0, 1]
+    np.testing.assert_array_equal(tiny.nc1[:2, 0], tiny.nc1[2:, 0])
+    assert abs(float(tiny.nc1[0, 0] - tiny.nc1[1, 0])) > 1e-3
+    assert tiny.sizes["sample"] == 20
+    assert tiny.norms_outputs.notnull().any(("k", "s")).values.tolist() == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert float(tiny.step_seconds) > 0
+    assert float(tiny.step_operations) > 10 * 2 * 3 * (4 * 9 * 2 + 9 * 2 * 3)
+
+
+def test_a_diverging_step_stays_in_the_result_under_its_name(tiny):
+    assert tiny.diverged.values.tolist() == [False, False, True, True]
+    assert tiny.nc1.isel(epoch=-1).isnull().values.tolist() == [False, False, True, True]
+    assert np.isfinite(tiny.train_accuracy).all()
+
+
+def test_a_checkpoint_of_another_configuration_is_refused_by_name():
+    # The file's name holds the configuration; a file that was moved is refused by its content.
+    longer = dataclasses.replace(TINY, checkpoint_every=1, epochs=3, record_at=(0, 3))
+    other = dataclasses.replace(longer, weight_decay=0.1)
+    assert experiment._checkpoint(longer) != experiment._checkpoint(other)
+    assert experiment._checkpoint(TINY) is None
+
+
+def test_training_and_test_images_are_balanced_and_disjoint():
+    train, test = experiment.load(dataclasses.replace(TINY, side=8))
+    assert train.class_sizes.tolist() == [3] * 10
+    assert test.class_sizes.tolist() == [2] * 10
+    rows = {x.tobytes() for x in train.x} & {x.tobytes() for x in test.x}
+    assert not rows
+    small, _ = experiment.load(TINY)
+    np.testing.assert_allclose(small.x[:, 0, 0], train.x[:, :2, :2].mean(axis=(1, 2)), rtol=1e-6)
+    large, _ = experiment.load(dataclasses.replace(TINY, side=10))
+    assert large.x.shape == (30, 10, 10, 1)
+    with pytest.raises(ValueError, match="cannot be averaged"):
+        experiment.load(dataclasses.replace(TINY, side=3))
+
+
+def test_the_pairs_are_the_papers_nine_with_its_schedule():
+    assert len(network_pairs.PAIRS) == 9
+    config = network_pairs.Config.at("resnet20_mnist", "paper")
+    assert (config.epochs, config.drop_every, config.batch_per_class) == (400, 120, 12)
+    assert len(config.learning_rates) == 30
+    np.testing.assert_allclose(config.learning_rates[::29], (1e-4, 10**0.25))
+    shorter = network_pairs.Config.at("vgg16_cifar10", "paper")
+    assert len(shorter.learning_rates) == 20
+    assert (shorter.side, shorter.kernel_per_class) == (32, 4)
+    assert network_pairs.Config.at("resnet20_mnist_cross_entropy", "paper").loss == "ce"
+    with pytest.raises(ValueError, match="scale paper only"):
+        network_pairs.Config.at("resnet20_mnist", "quick")
+    with pytest.raises(ValueError, match="unknown cell"):
+        network_pairs.Config.at("alexnet", "paper")
+
+
+def test_a_missing_data_set_is_said_before_anything_is_trained(monkeypatch):
+    def missing(name, **options):
+        raise data.DownloadError(f"{name} is nowhere at hand")
+
+    monkeypatch.setattr(data, "load", missing)
+    with pytest.raises(data.DownloadError, match="mnist is nowhere at hand"):
+        network_pairs.run(network_pairs.Config.at("vgg11_mnist", "paper"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_per_class": 4}, "a batch with 4 samples of each class cannot be made from 3"),
+        ({"kernel_per_class": 1}, "2 ≤ kernel_per_class"),
+        ({"per_class": 5}, "per_class ≤ train_per_class"),
+        ({"network": "alexnet"}, "unknown network"),
+        ({"loss": "hinge"}, "unknown loss"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(TINY, **change)
+
+
+def test_cells_have_three_scales_and_enough_seeds():
+    for cell in experiment.CELLS:
+        configs = [experiment.Config.at(cell, scale) for scale in ("smoke", "quick", "paper")]
+        assert {config.cell for config in configs} == {cell}
+        assert all(len(config.seeds) >= 3 for config in configs[1:])
+        assert configs[0].epochs < configs[1].epochs < configs[2].epochs
+    with pytest.raises(ValueError, match="unknown cell"):
+        experiment.Config.at("cifar", "quick")
+    with pytest.raises(ValueError, match="huge"):
+        experiment.Config.at("mnist", "huge")
