@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
+from scipy.stats import spearmanr
 
 from ncutils import data, metrics, models
 from ncutils.experiments import _network_metrics as watch
@@ -194,3 +196,43 @@ def test_cells_have_three_scales_and_enough_seeds():
         experiment.Config.at("cifar", "quick")
     with pytest.raises(ValueError, match="huge"):
         experiment.Config.at("mnist", "huge")
+
+
+def readings():
+    """Six runs of three settings at three epochs; the last one never fits, one diverged."""
+    accuracy = [[0, 1, 1], [0, 0.5, 1], [0, 1, 1], [0, 0, 1], [0, 0, 0.5], [0, 0, 0]]
+    nc1 = np.arange(18.0).reshape(6, 3)
+    nc1[5] = np.nan
+    coords = {
+        "init": ("run", ["a"] * 4 + ["b"] * 2),
+        "learning_rate": ("run", [1.0, 1.0, 2.0, 2.0, 1.0, 1.0]),
+        "seed": ("run", [0, 1] * 3),
+        "diverged": ("run", [False] * 5 + [True]),
+        "epoch": [0, 5, 9],
+    }
+    grid = ("run", "epoch")
+    both = {"train_accuracy": (grid, np.array(accuracy, float)), "nc1": (grid, nc1)}
+    return xr.Dataset({**both, "test_accuracy": (grid, np.tile(nc1[:, :1] / 20, 3))}, coords)
+
+
+def test_runs_count_from_the_epoch_at_which_they_fit():
+    ds = readings()
+    counted = experiment.fitted(ds)
+    assert counted.nc1.isel(epoch=-1).values.tolist() == [2, 5, 8, 11]
+    assert experiment.at_fit(counted).nc1.values.tolist() == [1, 5, 7, 11]
+    assert experiment.fitted(ds, accuracy=2.0).sizes["run"] == 5  # none fits: all that are left
+    assert experiment.top(counted, margin=0.2).nc1.isel(epoch=0).values.tolist() == [6, 9]
+    left = experiment.beyond_setting(ds, np.arange(6.0))
+    assert left.tolist() == [-0.5, 0.5] * 3
+    assert np.isnan(experiment.beyond_setting(ds.isel(run=[0, 2]), [1.0, 2.0])).all()
+
+
+def test_rank_correlation_is_spearmans_with_ties(key):
+    a = np.round(np.asarray(jax.random.normal(key, (30,))), 1)
+    b = np.round(a + np.asarray(jax.random.normal(jax.random.fold_in(key, 1), (30,))), 1)
+    np.testing.assert_allclose(experiment.rank_correlation(a, b), spearmanr(a, b)[0], rtol=1e-12)
+    assert experiment.rank_correlation(a, np.exp(a)) == pytest.approx(1.0)
+    assert np.isnan(experiment.rank_correlation(a, np.ones(30)))
+    assert 0.25 < experiment.by_chance(a, b) < 0.5  # 1.96 / sqrt(29) = 0.36
+    by_seed = experiment.over_seeds(experiment.fitted(readings()), "nc1", "train_accuracy")
+    assert np.isnan(by_seed)  # two runs a seed say nothing

@@ -19,9 +19,32 @@ import xarray as xr
 
 from ncutils import data, models, training, workspace
 from ncutils.experiments import _network_metrics as watch
+from ncutils.experiments._network_reading import (
+    at_fit,
+    beyond_setting,
+    by_chance,
+    fitted,
+    over_seeds,
+    rank_correlation,
+    top,
+)
 from ncutils.experiments._network_settings import CELLS, LOSSES, NETWORKS, Config
 
-__all__ = ["CELLS", "Config", "load", "operations", "run", "untrained"]
+__all__ = [
+    "CELLS",
+    "Config",
+    "at_fit",
+    "beyond_setting",
+    "by_chance",
+    "fitted",
+    "load",
+    "operations",
+    "over_seeds",
+    "rank_correlation",
+    "run",
+    "top",
+    "untrained",
+]
 
 
 def _resized(x: np.ndarray, side: int) -> np.ndarray:
