@@ -1,0 +1,130 @@
+"""The panes of P2's figures on trained networks, from a labelled data set alone.
+
+A data set has runs with coordinates `init`, `learning_rate`, `seed` and `diverged`, and
+variables over run and epoch, as `experiments.block_ntk_networks` makes them.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from ncutils import plotting
+
+INITS = {
+    "lecun_normal": ("LeCun normal", plotting.COLOURS["nngp"], "o"),
+    "uniform": ("uniform", plotting.COLOURS["released"], "s"),
+    "he_normal": ("He normal", plotting.COLOURS["eos"], "^"),
+    "pytorch": ("PyTorch", plotting.COLOURS["network"], "D"),
+}
+TITLES = {
+    "invariant_norm": r"a) $\|mE\|_F$",
+    "invariant_alignment": "b) alignment of the invariant",
+    "nc1": "c) NC1",
+    "nc2": "d) NC2",
+    "nc3": "e) NC3",
+}
+
+
+def extreme_settings(fitted: xr.Dataset, init: str) -> tuple[float, float]:
+    """The learning rates with the smallest and the largest mean NC1 at the end, of one init."""
+    ends = fitted.nc1.isel(epoch=-1, run=np.flatnonzero(fitted.init == init))
+    means = ends.groupby("learning_rate").mean()
+    return float(means.learning_rate[means.argmin()]), float(means.learning_rate[means.argmax()])
+
+
+def along_training(axes: Sequence[Axes], fitted: xr.Dataset, *, fit: float = 0.99) -> None:
+    """Panes a–e: for each init the setting that collapses most, and that which does least.
+
+    Lines are means over seeds, bands one standard deviation; a thin vertical line marks
+    the first epoch at which all seeds of a setting fit their training set.
+
+    Args:
+        axes: five of them.
+        fitted: runs that did not diverge.
+        fit: the training accuracy that counts as fitting.
+    """
+    for init in dict.fromkeys(fitted.init.values.tolist()):
+        label, colour, _ = INITS[init]
+        for rate, line in zip(extreme_settings(fitted, init), ("-", "--"), strict=True):
+            chosen = (fitted.init == init) & (fitted.learning_rate == rate)
+            runs = fitted.isel(run=np.flatnonzero(chosen)).assign_coords(epoch=fitted.epoch + 1)
+            reached = (runs.train_accuracy >= fit).all("run")
+            for ax, name in zip(axes, TITLES, strict=True):
+                plotting.curves(
+                    ax,
+                    runs[name],
+                    x="epoch",
+                    spread="run",
+                    label=f"{label}, η = {rate:.2g}",
+                    color=colour,
+                    linestyle=line,
+                )
+                if reached.any():
+                    ax.axvline(float(reached.epoch[reached][0]), color=colour, lw=0.6, ls=line)
+    for ax, (name, title) in zip(axes, TITLES.items(), strict=True):
+        ax.set(title=title, xscale="log", xlabel="epoch + 1")
+        if name in ("nc1", "invariant_norm"):
+            ax.set_yscale("log")
+
+
+def scatter(ax: Axes, x: xr.DataArray, y: xr.DataArray, *, labels: bool = False) -> None:
+    """One point a run: form and colour for the init, size for the learning rate."""
+    rates = np.unique(x.learning_rate)
+    for init, (label, colour, marker) in INITS.items():
+        rows = np.flatnonzero(x.init == init)
+        if rows.size:
+            size = 10 + 14 * np.searchsorted(rates, x.learning_rate[rows])
+            style = {"color": colour, "marker": marker, "alpha": 0.75, "linewidths": 0}
+            ax.scatter(x[rows], y[rows], s=size, label=label if labels else None, **style)
+
+
+def against_accuracy(axes: Sequence[Axes], ds: xr.Dataset, *, lowest: float) -> None:
+    """Panes f–h: NC1 to NC3 against the test accuracy at the end, for all runs.
+
+    Args:
+        axes: three of them.
+        ds: all runs; one that diverged, or has no NC1, is a cross at the left edge, and one
+            below `lowest` an open mark there, so that none is lost.
+        lowest: the accuracy at which the axis begins.
+    """
+    last = ds.isel(epoch=-1)
+    lost = ds.diverged | last.nc1.isnull()
+    below = (last.test_accuracy < lowest) & ~lost
+    for ax, name, letter in zip(axes, ("nc1", "nc2", "nc3"), "fgh", strict=True):
+        shown = last.isel(run=np.flatnonzero(~lost & ~below))
+        scatter(ax, shown.test_accuracy, shown[name], labels=name == "nc1")
+        for row in np.flatnonzero(below):
+            colour = INITS[str(last.init[row].item())][1]
+            ax.plot(lowest, last[name][row], "<", mfc="none", mec=colour, ms=5, clip_on=False)
+        for place, row in enumerate(np.flatnonzero(lost)):
+            colour = INITS[str(last.init[row].item())][1]
+            ax.plot(0.04 + 0.05 * place, 0.96, "x", color=colour, transform=ax.transAxes)
+        ax.set(title=f"{letter}) {name.upper()}", xlabel="test accuracy", xlim=(lowest, None))
+        if name == "nc1":
+            ax.set_yscale("log")
+    if lost.any():
+        axes[0].plot([], [], "x", color="0.4", label="diverged")
+    axes[0].legend(loc="lower left", fontsize="x-small")
+
+
+def at_the_end(axes: Sequence[Axes], fitted: xr.Dataset) -> None:
+    """Panes i and j: sizes of the invariant's terms, and alignment of both kernels, against NC1."""
+    last = fitted.isel(epoch=-1)
+    names = {"norm_means": "class means", "norm_within": "within", "norm_global": "global mean"}
+    looks = (plotting.COLOURS[c] for c in ("nngp", "ntk", "data"))
+    for (name, label), colour in zip(names.items(), looks, strict=True):
+        axes[0].scatter(last.nc1, last[name], s=14, color=colour, label=label, linewidths=0)
+    looks = (plotting.COLOURS[c] for c in ("network", "theory"))
+    for name, label, colour in zip(
+        ("alignment_outputs", "alignment_features"),
+        (r"$\Theta$", r"$\Theta^h$"),
+        looks,
+        strict=True,
+    ):
+        axes[1].scatter(last.nc1, last[name], s=14, color=colour, label=label, linewidths=0)
+    axes[0].set(title="i) terms of the invariant", xscale="log", yscale="log", xlabel="NC1")
+    axes[1].set(title="j) alignment with the labels", xscale="log", xlabel="NC1")
+    for ax in axes:
+        ax.legend(loc="best", fontsize="x-small")
