@@ -45,6 +45,11 @@ PAGES: dict[str, tuple[str, ...]] = {
         "frame_defect/defect",
         "beyond_balance/neurons",
     ),
+    "deep_rfm_theory": (
+        "gram_layers/theorem",
+        "rfm_theory/propositions",
+    ),
+    "weights_and_agop": ("weights_and_agop/mlp",),
 }
 
 

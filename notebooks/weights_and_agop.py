@@ -1,0 +1,364 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Do weights do what the AGOP does?
+#
+# Deep RFM has no trained weights, only the square root of an AGOP in each layer. To say something about networks,
+# {cite:t}`beaglehole2024` need a bridge. They split the weights of a layer by the singular value decomposition and ask **which part makes
+# the classes collapse: the part that an AGOP could play, or the rotation and the ReLU after it?**
+#
+# The former, by far; the answer needs a network with small initial weights, as deep collapse itself does. The correlation that is usually shown as the bridge is a weaker one: an
+# untrained network has it too.
+
+# %% tags=["parameters"]
+SCALE = "quick"
+
+# %% tags=["hide-input", "remove-output"]
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from ncutils import claims, plotting, results
+
+ds = results.load("weights_and_agop", "mlp", scale=SCALE)
+usual = 0.2 if 0.2 in ds.gain.values else ds.gain.values[0]
+logs = np.log10(ds.nc1)
+main, end = logs.sel(gain=usual), logs.isel(epoch=-1)
+
+# %% [markdown]
+# ## The split
+#
+# A layer takes features $\Phi \in \R^{d \times N}$ to $\mathrm{ReLU}(W\Phi)$. With $W = U S V^\top$ there are two steps:
+#
+# $$
+# \Phi \ \longrightarrow\ S V^\top \Phi \ \longrightarrow\ \mathrm{ReLU}(U\, S V^\top \Phi) .
+# $$
+#
+# The first is where $W^\top W = V S^\top S V^\top$ lives. Inner products after it are $\Phi^\top W^\top W\, \Phi$, and NC1 sees inner products only; so $\NC_1(SV^\top \Phi) = \NC_1(W\Phi)$, whatever $U$ is. The second step is a rotation and a
+# nonlinearity. Since $\log \NC_1$ adds up along a network, each step has its share in the fall:
+#
+# $$
+# \text{share of } SV^\top = \frac{\log \NC_1(\Phi) - \log \NC_1(S V^\top \Phi)}{\log \NC_1(\Phi) - \log \NC_1(\mathrm{ReLU}(W\Phi))} .
+# $$
+#
+# The share of the second step is one minus this. It can be negative, or the first larger than one: a ReLU layer can raise NC1, and [a random one does](deep_rfm_theory) when classes are separated.
+#
+# **The bridge** is the neural feature ansatz of {cite:t}`radhakrishnan2024`: for the trained network $f$, seen as a function of the input of layer $l$,
+#
+# $$
+# W_l^\top W_l \ \propto\ \operatorname{AGOP}_l^{1/2}, \qquad \operatorname{AGOP}_l = \frac1N \sum_i J_l(x_i)^\top J_l(x_i) .
+# $$
+#
+# If it were exact, $SV^\top$ would be the fourth root of the AGOP up to a rotation, and what weights do would be what Deep RFM does, with another power.
+#
+# ## Network and settings
+#
+# Five hidden layers of one width with ReLU and without biases, a linear read-out, targets ±1 (one against the rest), mean squared error, stochastic gradient descent without momentum or decay.
+# The hidden layers start from the uniform Glorot distribution times a *gain*. Pixels are standardised.
+#
+# | | here, quick | paper |
+# |---|---|---|
+# | samples | 500 MNIST digits, 50 a class | 50,000 |
+# | pixels | $14 \times 14$, means of four | $28 \times 28$ |
+# | width | 64 | 512 |
+# | batch, rate | 125, 0.5 | 128, 0.05 |
+# | epochs (steps) | 2,000 (8,000) | 500 (195,000) |
+# | gains | 0.2, 0.3, 0.5, 0.7, 1 | 0.2 for MNIST, 0.3 otherwise |
+# | seeds | 3 | 3 |
+#
+# The learning rate is the one number that we had to change to fit into a minute: a small gain starts next to a saddle where the network can only predict the mean of the labels, and
+# at the rate of the paper 8,000 steps do not leave it. Whether the paper's settings show the same must be seen at paper scale, which keeps them.
+#
+# ## What each step does: Figs. 2 and 7
+
+# %% tags=["hide-input", "remove-output"]
+stages = {
+    "input": ("nngp", r"$\Phi$"),
+    "right": ("eos", r"$SV^\top\Phi$"),
+    "output": ("ntk", r"$\mathrm{ReLU}(W\Phi)$"),
+}
+with plotting.style():
+    fig, axes = plt.subplots(1, ds.sizes["layer"], sharey=True, figsize=(10.5, 2.9))
+    for ax, layer in zip(axes, ds.layer.values, strict=True):
+        for stage, (colour, label) in stages.items():
+            drawn = main.sel(layer=layer, stage=stage)
+            plotting.curves(ax, drawn, x="epoch", label=label, color=plotting.COLOURS[colour])
+        ax.set(title=f"layer {layer}", xlabel="epoch")
+    axes[0].set_ylabel(r"$\log_{10}\,\mathcal{NC}_1$")
+    axes[0].legend(loc="lower left")
+plotting.save(
+    fig,
+    "p3-fig2a",
+    scale=SCALE,
+    data=main.to_dataset(name="nc1"),
+    alt="Five panels, one a layer: log NC1 against epochs of the input features, after S V transposed, and after "
+    "the ReLU. All stay level, then fall within a few hundred epochs; the gap between the first two curves is "
+    "larger than that between the last two, and later layers end lower.",
+)
+
+# %% [markdown]
+# :::{nc-figure} p3-fig2a
+# :claims: P3-F2 P3-F7
+# The MLP on digits at the paper's gain. Blue: features that enter the layer. Green: after $S V^\top$. Orange: after the whole layer, which is the blue curve of the next panel. After the plateau the large gap is
+# the one between blue and green. Bands: one standard deviation over three seeds.
+# :::
+
+# %% tags=["hide-input", "remove-output"]
+drop = end.sel(stage="input") - end.sel(stage="output")
+fall = end.sel(stage="input") - end.sel(stage=["right", "ansatz", "random"])
+share, whole = fall / drop, fall.sum("layer") / drop.sum("layer")
+tints = plotting.shades(plotting.COLOURS["eos"], ds.sizes["gain"])
+kinds = {
+    "right": ("eos", "-", r"$SV^\top$"),
+    "ansatz": ("ntk", "-", r"$\mathrm{AGOP}^{1/4}$"),
+    "random": ("data", "--", "$S$, random $V$"),
+}
+with plotting.style():
+    fig, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.1))
+    for gain, tint in zip(ds.gain.values, tints, strict=True):
+        plotting.curves(
+            left, share.sel(gain=gain, stage="right"), x="layer", label=f"gain {gain:g}", color=tint
+        )
+    mono = {"color": plotting.COLOURS["data"], "linestyle": "--"}
+    plotting.curves(
+        left, share.sel(gain=usual, stage="random"), x="layer", label="random $V$", **mono
+    )
+    left.axhline(0.5, color=plotting.COLOURS["data"], linewidth=0.8)
+    left.set(xlabel="layer", ylabel="share of the drop", xticks=ds.layer.values)
+    left.legend(ncols=3, loc="center", bbox_to_anchor=(0.5, 0.44), fontsize="small")
+    for kind, (colour, style, label) in kinds.items():
+        look = {"color": plotting.COLOURS[colour], "linestyle": style}
+        plotting.curves(right, whole.sel(stage=kind), x="gain", label=label, **look)
+    right.axhline(0.5, color=plotting.COLOURS["data"], linewidth=0.8)
+    right.set(xlabel="gain of the first weights", title="all layers together")
+    right.legend(loc="center right", bbox_to_anchor=(1, 0.36))
+plotting.save(
+    fig,
+    "p3-fig7-shares",
+    scale=SCALE,
+    data=share.to_dataset(name="share").merge(whole.to_dataset(name="whole")),
+    alt="Left: share of S V transposed in the drop of log NC1 by layer, one curve for each gain, nearly all above "
+    "one half; with random singular vectors it is near zero. Right: over all layers the share falls from four "
+    "fifths to three fifths as the gain grows, while that of the fourth root of the AGOP stays near four fifths "
+    "or above.",
+)
+
+# %% [markdown]
+# :::{nc-figure} p3-fig7-shares
+# :claims: P3-F2 P3-F7 P3-F7-AGOP
+# The same at the end of training, as shares, for all gains. Left: layer by layer. The thin line marks one half. Dashed: the singular values of the weights with random singular vectors do nothing. Right: all layers together, with the AGOP
+# in place of the weights.
+# :::
+#
+# At the paper's gain, the share of $SV^\top$ is {measured}`P3-F2` in the layer where it is least {claim}`P3-F2`, and with random singular vectors at most {measured}`P3-F2.control`. Over the whole network it is more than half at every gain {claim}`P3-F7`, but the larger the
+# first weights, the more the ReLU contributes; at gain 1 the two are nearly even in the last layer.
+#
+# **The AGOP in place of the weights** is the test that the paper's argument asks for and its figures leave out (a line of the released code computes a variant, and does not draw it). We replace $SV^\top \Phi$ by $\operatorname{AGOP}^{1/4} \Phi$. At small gain the two do the same to NC1
+# {claim}`P3-F7-AGOP`. At large gain the AGOP would collapse *more* than the weights do, which move less from where they began. So the mechanism of Deep RFM is that of a network in the regime of small weights.
+
+# %% tags=["hide-input"]
+at = share.sel(gain=usual).mean("repeat")
+worst = share.sel(gain=usual, stage="right").isel(layer=int(at.sel(stage="right").argmin("layer")))
+claims.record(
+    "P3-F2",
+    scale=SCALE,
+    value=at.sel(stage="right").min(),
+    control=at.sel(stage="random").max(),
+    spread=worst.std("repeat", ddof=1) / np.sqrt(ds.sizes["repeat"]),
+    n=ds.sizes["repeat"],
+)
+
+# %% tags=["hide-input"]
+claims.record(
+    "P3-F7",
+    scale=SCALE,
+    value=whole.sel(stage="right").min(),
+    control=whole.sel(stage="random").max(),
+    n=ds.sizes["repeat"] * ds.sizes["gain"],
+)
+
+# %% tags=["hide-input"]
+gap = (whole - whole.sel(stage="right")).sel(gain=usual).mean("repeat")
+claims.record(
+    "P3-F7-AGOP",
+    scale=SCALE,
+    value=gap.sel(stage="ansatz"),
+    control=gap.sel(stage="random"),
+    n=ds.sizes["repeat"],
+)
+
+# %% [markdown]
+# ## Variances, ansatz, loss: Fig. 10
+
+# %% tags=["hide-input", "remove-output"]
+one = ds.sel(gain=usual)
+reds = plotting.shades(plotting.COLOURS["network"], ds.sizes["layer"])
+with plotting.style():
+    fig, (left, middle, right) = plt.subplots(1, 3, figsize=(10.2, 3.1))
+    for part, colour in (("within", "ntk"), ("between", "nngp")):
+        drawn = one.shares.sel(part=part)
+        plotting.curves(left, drawn, x="epoch", label=part, color=plotting.COLOURS[colour])
+    left.set(xlabel="epoch", title="share of the variance, last layer")
+    left.legend()
+    for layer, tint in zip(ds.layer.values, reds, strict=True):
+        drawn = one.nfa.sel(layer=layer)
+        plotting.curves(middle, drawn, x="epoch", label=f"layer {layer}", color=tint)
+    chance = one.chance.mean("layer")
+    mono = {"color": plotting.COLOURS["data"], "linestyle": "--"}
+    plotting.curves(middle, chance, x="epoch", label="random basis", **mono)
+    middle.set(xlabel="epoch", title="correlation", ylim=(-0.02, 1.02))
+    middle.legend(fontsize="small", ncols=2)
+    plotting.curves(right, np.log10(one.loss), x="epoch", color=plotting.COLOURS["data"])
+    right.axhline(np.log10(0.36), color=plotting.COLOURS["released"], linestyle=":")
+    right.set(xlabel="epoch", title=r"$\log_{10}$ training loss")
+plotting.save(
+    fig,
+    "p3-fig10",
+    scale=SCALE,
+    data=one[["shares", "nfa", "chance", "loss"]],
+    alt="Left: the share of variance within classes falls from about nine tenths to zero and that between classes "
+    "rises to one. Middle: the correlation of each layer starts high, dips while the loss is on its plateau, and "
+    "ends near nine tenths; in a random basis it is far lower. Right: the loss stays at the plateau of the label "
+    "mean, then falls by four decades.",
+)
+
+# %% [markdown]
+# :::{nc-figure} p3-fig10
+# :claims: P3-F10 P3-F10-LOSS P3-NFA-MLP P3-NFA-START
+# The row MNIST of Fig. 10, at the paper's gain. Left: trace of $\SigmaW$ and $\SigmaB$, divided by that of their sum. Middle: correlation of $W^\top W$ with the square root of the AGOP. It is high before the first step. Right: the loss; dotted, what
+# predicting the mean of the labels costs.
+# :::
+#
+# Variance within classes vanishes {claim}`P3-F10`, and so does the loss {claim}`P3-F10-LOSS`. (In the released code the share between classes would saturate at ten instead of one, see the {doc}`audit <../book/audit>`.) The correlation ends at {measured}`P3-NFA-MLP` {claim}`P3-NFA-MLP`; the paper reports 0.74 on average for its own sizes.
+#
+# **What the correlation is worth.** Two things to hold against it. *Chance is not zero*: two positive semi-definite matrices have large diagonals in common. With the AGOP in a random basis the correlation is still {measured}`P3-NFA-MLP.control` here, and more at larger gains, where the weights stay closer to
+# a multiple of the identity. And *it is there before training*: {measured}`P3-NFA-START` on average {claim}`P3-NFA-START`. The reason is the chain rule. The Jacobian ends with the layer's own weights, $J_l = B_l W_l$, so that
+#
+# $$
+# \operatorname{AGOP}_l = W_l^\top \Bigl( \frac1N \sum_i B_l(x_i)^\top B_l(x_i) \Bigr) W_l ,
+# $$
+#
+# and in a random network the matrix in the middle favours no direction that $W_l$ would know of. The AGOP has the row space of $W_l$ and, roughly, its singular vectors, for free. The middle panel shows what training does: the
+# correlation first *falls*, as the network leaves its random start, and comes back with collapse, to a value that only here means something. The share in the section above is the sharper test, since at the start there is no drop to share.
+
+# %% tags=["hide-input"]
+last = ds.sel(gain=usual).isel(epoch=-1)
+claims.record(
+    "P3-F10",
+    scale=SCALE,
+    value=last.shares.sel(part="within").max(),
+    control=last.shares_dealt.sel(part="within").min(),
+    n=ds.sizes["repeat"],
+)
+
+# %% tags=["hide-input"]
+claims.record("P3-F10-LOSS", scale=SCALE, value=last.loss.max(), control=0.36, n=ds.sizes["repeat"])
+
+# %% tags=["hide-input"]
+claims.record(
+    "P3-NFA-MLP",
+    scale=SCALE,
+    value=last.nfa.mean(),
+    control=last.chance.mean(),
+    spread=last.nfa.mean("layer").std("repeat", ddof=1),
+    n=ds.sizes["repeat"],
+)
+
+# %% tags=["hide-input"]
+first = ds.sel(gain=usual).isel(epoch=0)
+claims.record(
+    "P3-NFA-START",
+    scale=SCALE,
+    value=first.nfa.mean(),
+    control=first.chance.mean(),
+    spread=first.nfa.mean("layer").std("repeat", ddof=1),
+    n=ds.sizes["repeat"],
+)
+
+# %% [markdown]
+# ## The first weights decide how deep
+#
+# Collapse in *all* layers is a matter of small first weights. The paper says so of two or three values; here is the curve.
+
+# %% tags=["hide-input", "remove-output"]
+blues = plotting.shades(plotting.COLOURS["nngp"], ds.sizes["gain"])
+with plotting.style():
+    fig, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.2), sharey=True)
+    for gain, tint in zip(ds.gain.values, blues, strict=True):
+        depth = end.sel(gain=gain, stage="output")
+        plotting.curves(left, depth, x="layer", label=f"gain {gain:g}", color=tint)
+        path = logs.sel(gain=gain, stage="output").isel(layer=-1).mean("repeat")
+        loss = np.log10(ds.loss.sel(gain=gain)).mean("repeat")
+        right.plot(loss, path, "o-", color=tint)
+    left.set(xlabel="layer", ylabel=r"$\log_{10}\,\mathcal{NC}_1$ after it", xticks=ds.layer.values)
+    left.legend()
+    right.set(xlabel=r"$\log_{10}$ training loss", title="last hidden layer, along training")
+    right.invert_xaxis()
+plotting.save(
+    fig,
+    "p3-initial-scale",
+    scale=SCALE,
+    data=end.sel(stage="output").to_dataset(name="nc1").merge(ds[["loss"]]),
+    alt="Left: log NC1 at the end against the layer, one curve for each gain; all fall with depth, those of small "
+    "gains steeply and those of gain one slowly. Right: NC1 of the last hidden layer against the training loss "
+    "along training; at the same loss the networks of small gain lie one to two decades lower.",
+)
+
+# %% [markdown]
+# :::{nc-figure} p3-initial-scale
+# :claims: P3-INIT
+# Left: NC1 by layer at the end of training. Right: the last hidden layer against the training loss, time running to the right. The curves are ordered by gain: networks that fit the data equally well
+# differ in collapse by more than a factor of ten.
+# :::
+#
+# All networks fit all labels. Between gain 0.2 and gain 1 the last NC1 differs by {measured}`P3-INIT` decades, the loss by {measured}`P3-INIT.control` {claim}`P3-INIT`. A network with large weights finds a fit near its start, where the features of a random ReLU layer are good enough; one with small weights has to build them, one direction after the
+# other, and builds nothing that the labels do not ask for. We saw the same at [two layers](shallow_network), where it is called the rich and the lazy regime.
+
+# %% tags=["hide-input"]
+deep = end.sel(stage="output").isel(layer=-1)
+ends = deep.isel(gain=[-1, 0]).mean("repeat")
+losses = np.log10(ds.loss.isel(epoch=-1, gain=[-1, 0])).mean("repeat")
+claims.record(
+    "P3-INIT",
+    scale=SCALE,
+    value=ends[0] - ends[1],
+    control=losses[0] - losses[1],
+    spread=np.hypot(*(deep.isel(gain=[-1, 0]).std("repeat", ddof=1) / np.sqrt(ds.sizes["repeat"]))),
+    n=ds.sizes["repeat"],
+)
+
+# %% [markdown]
+# ## Not here: heads of convolutional networks
+#
+# Panel B of Fig. 2 and Figs. 8, 9, 11 and 12 repeat this for MLP heads on ResNet18 and VGG-11, on images that are larger and harder. These heads are not trained here, and neither are the rows CIFAR-10 and SVHN of Figs. 7 and 10; their rows in the ledger say so.
+
+# %% tags=["hide-input"]
+why = "no MLP head on a ResNet18 or VGG-11 is trained in this book"
+for name in ("P3-F2B", "P3-F8", "P3-F9", "P3-F11", "P3-F12"):
+    display(claims.not_computable(name, scale=SCALE, why=why))
+
+# %% [markdown]
+# ## Verdicts
+#
+# - {claim}`P3-F2` In every layer most of the drop belongs to $SV^\top$.
+# - {claim}`P3-F7` Over the whole network also at larger initial weights, with a smaller majority.
+# - {claim}`P3-F7-AGOP` The fourth root of the AGOP does the same.
+# - {claim}`P3-F10` Variance within classes vanishes in the last hidden layer.
+# - {claim}`P3-F10-LOSS` The loss goes to zero.
+# - {claim}`P3-NFA-MLP` $W^\top W$ correlates with the square root of the AGOP.
+# - {claim}`P3-NFA-START` An untrained network has this correlation as well.
+# - {claim}`P3-INIT` Small first weights make the collapse deeper at equal loss.
+# - {claim}`P3-F2B` {claim}`P3-F8` {claim}`P3-F9` {claim}`P3-F11` {claim}`P3-F12` Heads of ResNet18 and VGG-11: not computed.
