@@ -1,6 +1,7 @@
 r"""Initial states of the flow with a prescribed value of the invariant."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -94,8 +95,40 @@ def initial_state(
     hidden = min(n - seen, N - 1 - seen, C) if hidden_energy > 0 else 0
     if seen + min(hidden, 1) > N - 1 or (hidden_energy > 0 and hidden < 1):
         raise ValueError(f"{N} samples and {n} neurons leave no room for this invariant")
-    keys = jax.random.split(key, 5)
+    start = jnp.asarray(sizes) / N if biases is None else jnp.asarray(biases, dtype=float)
+    within = within if not hidden else max(within, 1e-3)
+    W, H = _draw(
+        *(kernel, basis, key, scale, shrink, hidden_energy, within),
+        sizes=sizes,
+        n=n,
+        hidden=hidden,
+        centred=biases is None,
+        tight=tight,
+        oriented=oriented,
+    )
+    return State(W=W, H=H, b=start)
 
+
+@partial(jax.jit, static_argnames=("sizes", "n", "hidden", "centred", "tight", "oriented"))
+def _draw(
+    kernel,
+    basis,
+    key,
+    scale,
+    shrink,
+    hidden_energy,
+    within,
+    *,
+    sizes,
+    n,
+    hidden,
+    centred,
+    tight,
+    oriented,
+):
+    """W and H of `initial_state`; compiled once for all norms and alignments of one shape."""
+    (C, seen), N = basis.shape, sum(sizes)
+    keys = jax.random.split(key, 5)
     frame = jnp.linalg.qr(jax.random.normal(keys[0], (n, seen + hidden)))[0]
     G = jax.random.normal(keys[1], (seen, seen))
     if tight:
@@ -111,8 +144,8 @@ def initial_state(
     deviations = jax.random.normal(keys[4], (seen + hidden, N))
     deviations -= spread(class_sums(deviations, sizes) / jnp.asarray(sizes)[None, :], sizes)
     # Where C means cannot fill the hidden directions, the deviations must.
-    Z = spread(means, sizes) + (within if not hidden else max(within, 1e-3)) * deviations
-    if biases is None:
+    Z = spread(means, sizes) + within * deviations
+    if centred:
         Z -= Z.mean(axis=1, keepdims=True)
     factor = jnp.linalg.cholesky(Z @ kernel.solve(Z, sizes, C).T)
     H = frame @ root @ jax.scipy.linalg.solve_triangular(factor, Z, lower=True)
@@ -123,8 +156,7 @@ def initial_state(
         turned = jnp.linalg.det(basis.T @ W @ H1 @ basis) < 0
         mirror = jnp.outer(basis[:, 0], basis[:, 0])
         W = jnp.where(turned, W - 2 * mirror @ W, W)
-    start = jnp.asarray(sizes) / N if biases is None else jnp.asarray(biases, dtype=float)
-    return State(W=W, H=H, b=start)
+    return W, H
 
 
 def symmetric_state(

@@ -231,8 +231,8 @@ def naive_invariant_derivative(
     b: Float[Array, " C"],
     kernel: GeneralBlockKernel,
     *,
-    c1: float,
-    c2: float,
+    c1: float | Float[Array, ""],
+    c2: float | Float[Array, ""],
     m: int,
     C: int,
 ) -> Float[Array, "n n"]:

@@ -3,20 +3,19 @@
 import os
 from pathlib import Path
 
-from ncutils import workspace
-
-os.environ.setdefault("MPLBACKEND", "agg")
-# Inherited by the processes that tests start.
-CACHE = workspace.compilation_cache(Path(__file__).resolve().parent.parent)
-os.environ.update(CACHE)
-
 import jax
 import jaxtyping
 import pytest
 
-jax.config.update("jax_enable_x64", True)
-for name, value in CACHE.items():  # a plugin may have imported JAX before the environment was set
+from ncutils import workspace
+
+os.environ.setdefault("MPLBACKEND", "agg")
+# Inherited by the processes that tests start; JAX here has read its environment already.
+CACHE = workspace.compilation_cache(Path(__file__).resolve().parent.parent)
+os.environ.update(CACHE)
+for name, value in CACHE.items():
     jax.config.update(name.lower(), value if name.endswith("DIR") else int(value))
+jax.config.update("jax_enable_x64", True)
 # Makes JAX refuse an (n,) minus (n, 1) that would silently become (n, n).
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -16,16 +16,21 @@ METRICS = ("nc1", "nc2", "nc3", "nc4")
 
 def random_states(seeds: Sequence[int], *, C: int, n: int, N: int, size: float = 1.0):
     """Normal W, H and small biases: nothing centred, nothing balanced; seeds first."""
+    keys = jnp.stack([jax.random.key(s) for s in seeds])
+    W, H, b = _normal(keys, C=C, n=n, N=N)
+    return size * W, size * H, 0.3 * b
 
+
+@partial(jax.jit, static_argnames=("C", "n", "N"))
+def _normal(keys, *, C, n, N):
     def draw(key):
-        k = jax.random.split(key, 3)
-        return (
-            size * jax.random.normal(k[0], (C, n)),
-            size * jax.random.normal(k[1], (n, N)),
-            0.3 * jax.random.normal(k[2], (C,)),
+        shapes = ((C, n), (n, N), (C,))
+        return tuple(
+            jax.random.normal(k, shape)
+            for k, shape in zip(jax.random.split(key, 3), shapes, strict=True)
         )
 
-    return jax.vmap(draw)(jnp.stack([jax.random.key(s) for s in seeds]))
+    return jax.vmap(draw)(keys)
 
 
 def stack(states: Sequence[block_states.State]) -> block_states.State:
@@ -40,10 +45,14 @@ def labels_of(sizes: Sequence[int]) -> np.ndarray:
 
 def collapse_metrics(path: block_ntk.Trajectory, sizes: Sequence[int]) -> np.ndarray:
     """NC1 to NC4 of every state and time: states × times × 4."""
-    y, C = jnp.asarray(labels_of(sizes)), len(sizes)
+    return np.asarray(_scores(path.W, path.H, path.b, tuple(sizes)))
+
+
+@partial(jax.jit, static_argnames="sizes")
+def _scores(W, H, b, sizes):
+    y, about = jnp.asarray(labels_of(sizes)), {"num_classes": len(sizes)}
 
     def score(W, H, b):
-        about = {"num_classes": C}
         return jnp.stack(
             [
                 metrics.nc1(H.T, y, **about),
@@ -53,15 +62,21 @@ def collapse_metrics(path: block_ntk.Trajectory, sizes: Sequence[int]) -> np.nda
             ]
         )
 
-    return np.asarray(jax.jit(jax.vmap(jax.vmap(score)))(path.W, path.H, path.b))
+    return jax.vmap(jax.vmap(score))(W, H, b)
 
 
 def invariants(
     path: block_ntk.Trajectory, kernel: SharedKernel, *, m, C: int
 ) -> Float[Array, "S T n n"]:
     """The invariant of every state and time by the formula of one kernel."""
+    return _invariants(path.W, path.H, kernel, m if isinstance(m, int) else tuple(m), C)
+
+
+# The kernel is an argument: closed over, each one would be a program of its own.
+@partial(jax.jit, static_argnames=("m", "C"))
+def _invariants(W, H, kernel, m, C):
     one = partial(block_ntk.invariant, kernel=kernel, m=m, C=C)
-    return jax.jit(jax.vmap(jax.vmap(lambda W, H: one(W, H))))(path.W, path.H)
+    return jax.vmap(jax.vmap(lambda W, H: one(W, H)))(W, H)
 
 
 def departures(E: Float[Array, "S T n n"]) -> Float[np.ndarray, "S T"]:

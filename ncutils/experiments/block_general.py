@@ -4,6 +4,7 @@ Cell: ``matrices``.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -68,6 +69,19 @@ def kernel_of(kind: str, n: int, values: tuple[float, float, float], seed: int):
     return GeneralBlockKernel(*steps[::-1])
 
 
+@partial(jax.jit, static_argnames="sizes")
+def _velocities(states, kernel, sizes):
+    return jax.vmap(lambda *state: block_ntk.velocity(state, kernel, sizes))(*states)
+
+
+@partial(jax.jit, static_argnames=("m", "C"))
+def _weighted(W, H, kernel, eye, m, C):
+    """The invariant of a kernel of matrices along a path."""
+    return jax.vmap(lambda W, H: general_block.commutant_invariant(W, H, kernel, eye, m=m, C=C))(
+        W, H
+    )
+
+
 def conserved_count(kernel: GeneralBlockKernel, *, C: int, m: int, n: int, seed: int) -> int:
     r"""How many independent quadratic forms of W and H the flow conserves.
 
@@ -80,8 +94,7 @@ def conserved_count(kernel: GeneralBlockKernel, *, C: int, m: int, n: int, seed:
     small, large = np.triu_indices(n), np.triu_indices(n * N)
     count = 2 * (len(small[0]) + len(large[0]))
     W, H, b = random_states(range(seed, seed + count), C=C, n=n, N=N)
-    speed = jax.jit(jax.vmap(lambda *state: block_ntk.velocity(state, kernel, (m,) * C)))
-    dW, dH, _ = speed(W, H, b)
+    dW, dH, _ = _velocities((W, H, b), kernel, (m,) * C)
     G = np.einsum("sck,scl->skl", W, dW)
     F = np.einsum("si,sj->sij", H.reshape(count, -1), dH.reshape(count, -1))
     G, F = G + G.transpose(0, 2, 1), F + F.transpose(0, 2, 1)
@@ -130,10 +143,11 @@ def _relaxation(config: Config, ts) -> dict:
     return {"relaxed_gap": (by, found), "relaxed_drift": (by, drift), "relaxed_nc": (by, nc)}
 
 
-def _naive_rates(state, kernel: GeneralBlockKernel, m: int, C: int) -> tuple[float, float]:
+@partial(jax.jit, static_argnames=("m", "C"))
+def _naive_rates(state, kernel: GeneralBlockKernel, m: int, C: int):
     """Error of (77) for the velocity of a combination with constants, and of "no velocity"."""
     K2, K1, _ = kernel.reduced(m, C)
-    c1, c2 = float(len(K1) / jnp.trace(K1)), float(len(K2) / jnp.trace(K2))
+    c1, c2 = len(K1) / jnp.trace(K1), len(K2) / jnp.trace(K2)
 
     def naive(W, H):
         H1, H2 = block_parts.decompose(H, m=m, C=C)
@@ -142,7 +156,7 @@ def _naive_rates(state, kernel: GeneralBlockKernel, m: int, C: int) -> tuple[flo
     moving = block_ntk.velocity(state, kernel, (m,) * C)[:2]
     rate = jax.jvp(naive, state[:2], moving)[1]
     derived = general_block.naive_invariant_derivative(*state, kernel, c1=c1, c2=c2, m=m, C=C)
-    return float(jnp.max(jnp.abs(derived - rate))), float(jnp.max(jnp.abs(rate)))
+    return jnp.stack([jnp.max(jnp.abs(derived - rate)), jnp.max(jnp.abs(rate))])
 
 
 def _matrices(config: Config) -> xr.Dataset:
@@ -162,12 +176,7 @@ def _matrices(config: Config) -> xr.Dataset:
             path = block_ntk.flow(*state, kernel, m=m, C=C, ts=ts)
             batch = jax.tree.map(lambda x: x[None], path)
             E = invariants(batch, BlockKernel(*means), m=m, C=C)
-            weighted = jnp.stack(
-                [
-                    general_block.commutant_invariant(*at, kernel, eye, m=m, C=C)
-                    for at in zip(path.W, path.H, strict=True)
-                ]
-            )
+            weighted = _weighted(path.W, path.H, kernel, eye, m, C)
             drift[0, i, j] = departures(E)[0]
             drift[1, i, j] = abs(weighted - weighted[0]) / jnp.linalg.norm(E[0, 0])
             small = kernel_of(kind, n0, config.values, seed)
