@@ -46,8 +46,10 @@ props = results.load("rfm_theory", "propositions", scale=SCALE)
 # Let $x, z$ be unit vectors at angle $\theta$ and $W \in \R^{D \times d}$ have independent entries $\mathcal N(0, 2/D)$. Then
 #
 # $$
-# \E\, \sigma(Wx)^\top \sigma(Wz) = J(\theta) := \frac1\pi \bigl( \sin\theta + (\pi - \theta) \cos\theta \bigr), \qquad
+# \begin{gathered}
+# \E\, \sigma(Wx)^\top \sigma(Wz) = J(\theta) := \frac1\pi \bigl( \sin\theta + (\pi - \theta) \cos\theta \bigr), \\
 # \operatorname{Var} = \frac1D \Bigl[ \frac2\pi \bigl( 3 \sin\theta\cos\theta + (\pi - \theta)(1 + 2\cos^2\theta) \bigr) - J(\theta)^2 \Bigr] .
+# \end{gathered}
 # $$
 #
 # {claim}`P3-A1` {claim}`P3-A1-VAR`
@@ -84,9 +86,9 @@ props = results.load("rfm_theory", "propositions", scale=SCALE)
 # with the pairs of a sample with itself). Let $\theta_0$ separate the angles. Then $D_W$ changes at least by the factor $\varrho(\theta_0)$ and
 # $D_B$ at most by it. $\square$
 #
-# This is why NC1 after the map lies above NC1 before it at every layer of Deep RFM, and why the map cannot be the cause of collapse. It also says when the
-# statement fails. If each class is half on one side of the origin and half on the other, large angles lie *within* the classes. Then ReLU brings the
-# halves together, and NC1 falls by more than a factor of ten: this is what one uses nonlinear features for.
+# Close to collapse classes are separated in this way. This is why NC1 rises with every random map of Deep RFM, and there the map cannot be the cause of collapse. The corollary also says when it
+# fails. If each class is half on one side of the origin and half on the other, large angles lie *within* the classes. Then ReLU brings the
+# halves closer, and NC1 falls by more than a factor of ten: this is what one uses nonlinear features for.
 
 # %% tags=["hide-input", "remove-output"]
 tints = plotting.shades(plotting.COLOURS["network"], props.sizes["width"])
@@ -200,7 +202,7 @@ claims.record(
 # :label: thm-gram-printed
 #
 # Let $\kappa = 1 - 2\hat\lambda (1 + \lambda_{\text{map}}^{-1})$. There is a universal constant such that for all $0 < \epsilon \le 1$ and small enough
-# $\hat\lambda$ (of order $(1 - \epsilon) \lambda_{\text{map}} / (1 + \lambda_{\text{map}}^{-1}) n$)
+# $\hat\lambda$ (a bound of the order of $(1 - \epsilon)\, \lambda_{\text{map}}$, divided by $(1 + \lambda_{\text{map}}^{-1})\, n$)
 #
 # $$
 # \lVert T_{l+1} - Y^\top Y \rVert \le (1 - \epsilon) \lVert T_l - Y^\top Y \rVert + O(\hat\lambda^2 \lambda_{\text{map}}^{-2}) .
@@ -226,11 +228,13 @@ with plotting.style():
             color = plotting.COLOURS[colour]
             ax.plot(drawn.layer, drawn.error.sel(scale=scale), "o-", color=color, label=label)
         ax.axhline(float(drawn.remainder), color=plotting.COLOURS["ntk"], linestyle=":")
-        ax.text(9, 4 * drawn.remainder, r"$\hat\lambda^2\lambda_{\mathrm{map}}^{-2}$", ha="right")
+        ax.text(
+            9, 0.01 * drawn.remainder, r"$\hat\lambda^2\lambda_{\mathrm{map}}^{-2}$", ha="right"
+        )
         title = setting.replace("λ_map", r"$\lambda_{\mathrm{map}}$").replace("λ̂", r"$\hat\lambda$")
         ax.set(yscale="log", xlabel="layer", title=title, ylim=(1e-16, 50))
     axes[0].set_ylabel(r"$\Vert T_l - Y^\top Y \Vert$")
-    axes[0].legend(loc="center right")
+    axes[0].legend(loc="center right", bbox_to_anchor=(1, 0.27))
     for scale in ("printed", "one"):
         colour, label = looks[scale]
         drawn = layers.sel(scale=scale)
@@ -281,9 +285,11 @@ plotting.save(
 # Let $\Pi = \frac1n Y^\top Y$, the projector on the labels, and
 #
 # $$
-# \kappa_\star = \Bigl( \frac{n + \lambda_{\text{map}}}{n + \lambda_{\text{map}} + \hat\lambda} \Bigr)^2, \qquad
+# \begin{gathered}
+# \kappa_\star = \Bigl( \frac{n + \lambda_{\text{map}}}{n + \lambda_{\text{map}} + \hat\lambda} \Bigr)^2, \\
 # r = \frac{\hat\lambda\, n}{(n + \lambda_{\text{map}})(\lambda_{\text{map}} + \hat\lambda)}, \qquad
 # r_\Pi = \frac{2 \hat\lambda\, n}{(n + \lambda_{\text{map}})(n + \lambda_{\text{map}} + \hat\lambda)} .
+# \end{gathered}
 # $$
 #
 # :::{prf:theorem} Deep neural collapse of the Gram map
@@ -319,7 +325,7 @@ plotting.save(
 # (4) $r_\Pi / r = 2 (\lambda_{\text{map}} + \hat\lambda) / (n + \lambda_{\text{map}} + \hat\lambda)$. $\square$
 #
 # What was printed as a contraction with a remainder under a bound on $\hat\lambda n$ is thus a contraction without one, and the number of samples hardly matters: $r < \hat\lambda/\lambda_{\text{map}}$ for every $n$. The paper's
-# message stands stronger than it was stated. One should know what it is a message about: a linear model of the kernels, one number for the normalisation, and training data.
+# message stands stronger than it was stated. One should know what it is about: a linear model of the kernels, one number for the normalisation, and training data.
 #
 # Two remarks. $r$ is below one for all ridges, but $r_\Pi$ is not: if $\hat\lambda (n - \lambda_{\text{map}}) > (n + \lambda_{\text{map}})^2$, a predictor so weak that it forgets the labels, the collapsed Gram matrix is unstable. And the error outside the labels is
 # gone after one layer but for second order: what decays slowly is how samples still *mix* with the labels.
@@ -524,7 +530,7 @@ plotting.save(
 # :::{prf:proposition} Targets ±1
 # :label: thm-relaxed-signs
 #
-# For $C \ge 3$ and targets $2Y - \one\one^\top$, a minimum of $\mathcal J$ is the kernel with ones within the classes and $\displaystyle a = \frac{C - 4}{3C - 4} \Bigl( 1 + \frac\mu n \Bigr)$ between them. {claim}`P3-T54-SIGNS`
+# For $C \ge 3$ and targets $2Y - \one\one^\top$, a minimum of $\mathcal J$ over the same kernels is the one with ones within the classes and $\displaystyle a = \frac{C - 4}{3C - 4} \Bigl( 1 + \frac\mu n \Bigr)$ between them. {claim}`P3-T54-SIGNS`
 # :::
 #
 # *Proof.* $\mathcal J$ is convex and does not change when samples of a class or whole classes are permuted. So the mean of a minimiser over all permutations is one, and has three values $1, w, a$. Its eigenvalues on class contrasts and on $\one$ grow with $w$, so $w = 1$, and they are $n(1 - a)$ and
@@ -628,11 +634,11 @@ claims.record(
 # - {claim}`P3-A1-NC1` That raises NC1 when the classes are separated by angle, and may lower it otherwise.
 # - {claim}`P3-LC` Both lemmas of Appendix C hold.
 # - {claim}`P3-T53-PROOF` What the proof of Theorem 5.3 takes from them does not follow.
-# - {claim}`P3-T53-PRINTED` With the printed normalisation the remainder is of first order.
-# - {claim}`P3-T53-PLATEAU` It is the derived plateau.
+# - {claim}`P3-T53-PRINTED` Theorem 5.3 as printed: a remainder of second order. It is of first order.
+# - {claim}`P3-T53-PLATEAU` What remains is the derived plateau.
 # - {claim}`P3-T53` With the exact normalisation there is no remainder, and the rate is $r$.
 # - {claim}`P3-T53-RATES` The derivative is known in every direction.
-# - {claim}`P3-T53-BOUND` The contraction is global.
+# - {claim}`P3-T53-BOUND` One layer shrinks any error by the derived bound, near or far.
 # - {claim}`P3-T54` The label kernel is the best, also among kernels with negative entries.
 # - {claim}`P3-T54-VALUE` The minimum has a closed form.
 # - {claim}`P3-T54-CONVEX` The relaxed problem is convex; what the proof calls convex is concave.

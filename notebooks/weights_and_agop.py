@@ -62,7 +62,7 @@ main, end = logs.sel(gain=usual), logs.isel(epoch=-1)
 # W_l^\top W_l \ \propto\ \operatorname{AGOP}_l^{1/2}, \qquad \operatorname{AGOP}_l = \frac1N \sum_i J_l(x_i)^\top J_l(x_i) .
 # $$
 #
-# If it were exact, $SV^\top$ would be the fourth root of the AGOP up to a rotation, and what weights do would be what Deep RFM does, with another power.
+# (Sum or mean over samples makes no difference here.) If it were exact, $SV^\top$ would be the fourth root of the AGOP up to a rotation, and weights would do what Deep RFM does, with another power.
 #
 # ## Network and settings
 #
@@ -79,8 +79,8 @@ main, end = logs.sel(gain=usual), logs.isel(epoch=-1)
 # | gains | 0.2, 0.3, 0.5, 0.7, 1 | 0.2 for MNIST, 0.3 otherwise |
 # | seeds | 3 | 3 |
 #
-# The learning rate is the one number that we had to change to fit into a minute: a small gain starts next to a saddle where the network can only predict the mean of the labels, and
-# at the rate of the paper 8,000 steps do not leave it. Whether the paper's settings show the same must be seen at paper scale, which keeps them.
+# Everything is smaller, to fit into a minute, but for the learning rate, which is larger: a small gain starts next to a saddle where the network can only predict the mean of the labels, and
+# at the paper's rate 8,000 steps do not leave it. Whether the paper's own sizes show the same must be seen at the scale `paper`, which keeps them.
 #
 # ## What each step does: Figs. 2 and 7
 
@@ -252,7 +252,7 @@ plotting.save(
 # $$
 #
 # and in a random network the matrix in the middle favours no direction that $W_l$ would know of. The AGOP has the row space of $W_l$ and, roughly, its singular vectors, for free. The middle panel shows what training does: the
-# correlation first *falls*, as the network leaves its random start, and comes back with collapse, to a value that only here means something. The share in the section above is the sharper test, since at the start there is no drop to share.
+# correlation first *falls*, as the network leaves its random start, and comes back with collapse. Its final value says little by itself, then. The share in the section above is the sharper test, since at the start there is no drop to share.
 
 # %% tags=["hide-input"]
 last = ds.sel(gain=usual).isel(epoch=-1)
@@ -324,8 +324,8 @@ plotting.save(
 # differ in collapse by more than a factor of ten.
 # :::
 #
-# All networks fit all labels. Between gain 0.2 and gain 1 the last NC1 differs by {measured}`P3-INIT` decades, the loss by {measured}`P3-INIT.control` {claim}`P3-INIT`. A network with large weights finds a fit near its start, where the features of a random ReLU layer are good enough; one with small weights has to build them, one direction after the
-# other, and builds nothing that the labels do not ask for. We saw the same at [two layers](shallow_network), where it is called the rich and the lazy regime.
+# All networks fit all labels. Between gain 0.2 and gain 1 the last NC1 differs by {measured}`P3-INIT` decades, the loss by {measured}`P3-INIT.control` {claim}`P3-INIT`. The usual account {cite:p}`chizat2019`: with large weights there is a fit near the start, where random features are good enough; with small ones the features have to be built, and nothing
+# is built that the labels do not ask for. On [two layers](shallow_network) it was the size of the targets that decided between the two.
 
 # %% tags=["hide-input"]
 deep = end.sel(stage="output").isel(layer=-1)
