@@ -102,7 +102,11 @@ def build(scale: str, *, cores: int, target: str, extra: Sequence[str] = ()) -> 
         process = subprocess.Popen(
             command,
             cwd=root,
-            env={**os.environ, **workspace.compilation_cache(root), "PYTHONUNBUFFERED": "1"},
+            env={
+                **os.environ,
+                **workspace.job_environment(root, jobs=cores),
+                "PYTHONUNBUFFERED": "1",
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -10,15 +10,12 @@ import pytest
 from ncutils import workspace
 
 os.environ.setdefault("MPLBACKEND", "agg")
-# Inherited by the processes that tests start; JAX here has read its environment already.
-CACHE = workspace.compilation_cache(Path(__file__).resolve().parent.parent)
-os.environ.update(CACHE)
-for name, value in CACHE.items():
-    jax.config.update(name.lower(), value if name.endswith("DIR") else int(value))
+# Inherited by the workers and by the processes that tests start.
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.update(workspace.job_environment(ROOT, jobs=os.cpu_count() or 1))
 jax.config.update("jax_enable_x64", True)
 # Makes JAX refuse an (n,) minus (n, 1) that would silently become (n, n).
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
 
 # Files that take minutes, the longest first: begun last, they would keep one worker busy
 # while the others stand idle.

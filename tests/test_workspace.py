@@ -76,12 +76,12 @@ def test_without_git_or_a_repository_the_commit_says_so(project):
     workspace.commit.cache_clear()
 
 
-def test_processes_of_a_build_share_one_compilation_cache_unless_told_otherwise(
+def test_processes_of_a_build_share_cores_and_compiled_programs_unless_told_otherwise(
     tmp_path, monkeypatch
 ):
-    for name in workspace.compilation_cache(tmp_path):
+    for name in workspace.job_environment(tmp_path, jobs=2):
         monkeypatch.delenv(name, raising=False)
-    found = workspace.compilation_cache(tmp_path)
+    found = workspace.job_environment(tmp_path, jobs=2)
     assert found["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "_build" / ".compiled")
     code = "import jax; jax.jit(lambda x: x * 3 + 1)(2.0)"
 
@@ -93,5 +93,8 @@ def test_processes_of_a_build_share_one_compilation_cache_unless_told_otherwise(
     first = compiled()
     assert first
     assert compiled() == first  # the second process wrote nothing, so it found what it needed
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert workspace.job_environment(tmp_path, jobs=2)["OPENBLAS_NUM_THREADS"] == "4"
+    assert workspace.job_environment(tmp_path, jobs=16)["OPENBLAS_NUM_THREADS"] == "1"
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/elsewhere")
-    assert workspace.compilation_cache(tmp_path)["JAX_COMPILATION_CACHE_DIR"] == "/elsewhere"
+    assert workspace.job_environment(tmp_path, jobs=2)["JAX_COMPILATION_CACHE_DIR"] == "/elsewhere"
