@@ -4,7 +4,7 @@ A data set has runs with coordinates `init`, `learning_rate`, `seed` and `diverg
 variables over run and epoch, as `experiments.block_ntk_networks` makes them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import xarray as xr
@@ -31,10 +31,10 @@ def extreme_settings(fitted: xr.Dataset, init: str) -> tuple[float, float]:
     """The learning rates with the smallest and the largest mean NC1 at the end, of one init."""
     ends = fitted.nc1.isel(epoch=-1, run=np.flatnonzero(fitted.init == init))
     means = ends.groupby("learning_rate").mean()
-    return float(means.learning_rate[means.argmin()]), float(means.learning_rate[means.argmax()])
+    return float(means.idxmin("learning_rate")), float(means.idxmax("learning_rate"))
 
 
-def along_training(axes: Sequence[Axes], fitted: xr.Dataset, *, fit: float = 0.99) -> None:
+def along_training(axes: Iterable[Axes], fitted: xr.Dataset, *, fit: float = 0.99) -> None:
     """Panes a–e: for each init the setting that collapses most, and that which does least.
 
     Lines are means over seeds, bands one standard deviation; a thin vertical line marks
@@ -45,6 +45,7 @@ def along_training(axes: Sequence[Axes], fitted: xr.Dataset, *, fit: float = 0.9
         fitted: runs that did not diverge.
         fit: the training accuracy that counts as fitting.
     """
+    axes = list(axes)
     for init in dict.fromkeys(fitted.init.values.tolist()):
         label, colour, _ = INITS[init]
         for rate, line in zip(extreme_settings(fitted, init), ("-", "--"), strict=True):
@@ -60,6 +61,7 @@ def along_training(axes: Sequence[Axes], fitted: xr.Dataset, *, fit: float = 0.9
                     label=f"{label}, η = {rate:.2g}",
                     color=colour,
                     linestyle=line,
+                    markersize=3,
                 )
                 if reached.any():
                     ax.axvline(float(reached.epoch[reached][0]), color=colour, lw=0.6, ls=line)
@@ -80,7 +82,7 @@ def scatter(ax: Axes, x: xr.DataArray, y: xr.DataArray, *, labels: bool = False)
             ax.scatter(x[rows], y[rows], s=size, label=label if labels else None, **style)
 
 
-def against_accuracy(axes: Sequence[Axes], ds: xr.Dataset, *, lowest: float) -> None:
+def against_accuracy(axes: Iterable[Axes], ds: xr.Dataset, *, lowest: float) -> None:
     """Panes f–h: NC1 to NC3 against the test accuracy at the end, for all runs.
 
     Args:
@@ -89,6 +91,7 @@ def against_accuracy(axes: Sequence[Axes], ds: xr.Dataset, *, lowest: float) -> 
             below `lowest` an open mark there, so that none is lost.
         lowest: the accuracy at which the axis begins.
     """
+    axes = list(axes)
     last = ds.isel(epoch=-1)
     lost = ds.diverged | last.nc1.isnull()
     below = (last.test_accuracy < lowest) & ~lost
@@ -106,11 +109,13 @@ def against_accuracy(axes: Sequence[Axes], ds: xr.Dataset, *, lowest: float) -> 
             ax.set_yscale("log")
     if lost.any():
         axes[0].plot([], [], "x", color="0.4", label="diverged")
-    axes[0].legend(loc="lower left", fontsize="x-small")
+    if axes[0].get_legend_handles_labels()[0]:
+        axes[0].legend(loc="lower left", fontsize="x-small")
 
 
-def at_the_end(axes: Sequence[Axes], fitted: xr.Dataset) -> None:
+def at_the_end(axes: Iterable[Axes], fitted: xr.Dataset) -> None:
     """Panes i and j: sizes of the invariant's terms, and alignment of both kernels, against NC1."""
+    axes = list(axes)
     last = fitted.isel(epoch=-1)
     names = {"norm_means": "class means", "norm_within": "within", "norm_global": "global mean"}
     looks = (plotting.COLOURS[c] for c in ("nngp", "ntk", "data"))

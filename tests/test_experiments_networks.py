@@ -162,6 +162,16 @@ def test_the_pairs_are_the_papers_nine_with_its_schedule():
         network_pairs.Config.at("alexnet", "paper")
 
 
+def test_the_cost_of_a_pair_counts_runs_steps_and_products():
+    cost = network_pairs.costs(("resnet20_mnist",)).isel(pair=0)
+    assert (cost.runs, cost.steps) == (90, 451 * 400)
+    # a forward pass of 28 x 28 pixels has 31 million products; two more passes go back
+    sides = {28: 9 * 1 * 16 + 6 * 9 * 16**2, 14: 9 * 16 * 32 + 5 * 9 * 32**2 + 16 * 32}
+    sides[7] = 9 * 32 * 64 + 5 * 9 * 64**2 + 32 * 64
+    products = sum(side**2 * count for side, count in sides.items())
+    assert 0.9 < float(cost.operations) / (3 * 2 * 120 * products) < 1.2
+
+
 def test_a_missing_data_set_is_said_before_anything_is_trained(monkeypatch):
     def missing(name, **options):
         raise data.DownloadError(f"{name} is nowhere at hand")

@@ -45,6 +45,14 @@ PAGES: dict[str, tuple[str, ...]] = {
         "frame_defect/defect",
         "beyond_balance/neurons",
     ),
+    "who_collapses": (
+        "block_ntk_networks/mnist",
+        "block_ntk_networks/digits",
+    ),
+    "cross_entropy": (
+        "block_ntk_networks/cross_entropy",
+        "block_ntk_networks/mnist",
+    ),
     "deep_rfm_theory": (
         "gram_layers/theorem",
         "rfm_theory/propositions",

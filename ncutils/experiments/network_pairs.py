@@ -5,15 +5,17 @@ and hours on a GPU; it exists at scale "paper" only. No page waits for these cel
 of whose results there is an archive are shown.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
 from ncutils import workspace
 from ncutils.experiments import _network_settings as settings
-from ncutils.experiments.block_ntk_networks import run
+from ncutils.experiments.block_ntk_networks import operations, run
 
-__all__ = ["CELLS", "PAIRS", "Config", "run"]
+__all__ = ["CELLS", "PAIRS", "Config", "costs", "run"]
 
 PAIRS = {
     "vgg11_mnist": ("vgg11", "mnist"),
@@ -73,3 +75,28 @@ class Config(settings.Config):
             chunk=4,
             checkpoint_every=2,
         )
+
+
+def costs(pairs: Sequence[str] = tuple(PAIRS)) -> xr.Dataset:
+    """What training the pairs would take, without training them and without metrics.
+
+    Returns:
+        For each `pair` the `runs`, the `steps` of one run and the floating-point
+        `operations` of one step.
+    """
+    counted: dict[tuple, float] = {}
+    rows = []
+    for pair in pairs:
+        config = Config.at(pair, "paper")
+        channels = 3 if config.dataset == "cifar10" else 1
+        network = (config.network, config.side, channels)
+        if network not in counted:
+            counted[network] = operations(config, channels)
+        steps = config.train_per_class // config.batch_per_class * config.epochs
+        runs = len(config.learning_rates) * len(config.initialisations)
+        rows.append((runs, steps, counted[network]))
+    names = ("runs", "steps", "operations")
+    values = dict(zip(names, zip(*rows, strict=True), strict=True))
+    return xr.Dataset(
+        {name: ("pair", np.array(v, float)) for name, v in values.items()}, {"pair": list(pairs)}
+    )
