@@ -6,10 +6,9 @@ nothing here knows networks. `f(params, x)` takes one example and returns a vect
 differentiated in the floating-point arrays of `params`; whatever else it needs (running
 averages, say) belongs into f itself, best as `jax.tree_util.Partial(apply, fixed)`: arrays
 inside a Partial may change without compiling again.
-Gradients are taken for one sample and `chunk` outputs at a time: the sample passes through f
-once for all of them, and a layer meets the outputs as a batch, with one matrix product for all
-gradients of its weights. Products of gradients are summed over parameters leaf by leaf. With P
-parameters, `chunk` gradients are chunk · P numbers; each function says how many it holds.
+Gradients are taken for one sample and `chunk` outputs at a time, and the sample passes through f
+once for all of them; products are summed over parameters leaf by leaf. With P parameters,
+`chunk` gradients are chunk · P numbers; each function says how many it holds.
 """
 
 import functools
@@ -31,7 +30,7 @@ class BlockValues:
     """Means over outputs and distinct pairs of samples: γ (or, for features, κ) of P2.
 
     Attributes:
-        diag: a sample with itself. within: two of a class. across: two of different classes.
+        diag, within, across: a sample with itself, two of a class, two of different classes.
         error: standard errors of the three, in this order; None where they are exact.
     """
 
@@ -174,7 +173,7 @@ def published_block_values(
     Raises:
         As for `block_values`; ValueError also if per_class is odd or a class has fewer samples.
 
-    Source: P2, Section 6; the released code has loops over neurons and pairs of classes.
+    Source: P2, Section 6; its code has loops over neurons and pairs of classes.
     """
     k = _check(f, params, X, chunk)
     linalg.check_labels(y, num_classes=num_classes, length=X.shape[0])
@@ -234,7 +233,9 @@ def _gradients(f, params, x, combinations) -> list[Float[Array, "c p"]]:
     """Gradients of combinations of the outputs at one sample, one array a parameter leaf."""
     weights, fixed = eqx.partition(params, eqx.is_inexact_array)
     outputs, pull = jax.vjp(lambda w: f(eqx.combine(w, fixed), x), weights)
-    rows = jax.vmap(lambda u: pull(u)[0])(combinations.astype(outputs.dtype))
+    # one output's arrays at a time stay in the cache of a CPU; other devices take all at once
+    size = 1 if jax.default_backend() == "cpu" else len(combinations)
+    rows = jax.lax.map(lambda u: pull(u)[0], combinations.astype(outputs.dtype), batch_size=size)
     return [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(rows)]
 
 
@@ -279,11 +280,8 @@ def _norms(f, params, X, combinations):
 
 @eqx.filter_jit
 def _group_gram(f, params, X, groups, combinations, count):
-    """Products of gradients summed over groups (count × count), squared norms at samples (n).
-
-    One of each for every combination of outputs.
-    """
-    leaves, size = jax.tree.leaves(eqx.filter(params, eqx.is_inexact_array)), combinations.shape[1]
+    """Products of gradients summed over groups, squared norms at samples; for each combination."""
+    size, leaves = combinations.shape[1], jax.tree.leaves(eqx.filter(params, eqx.is_inexact_array))
 
     def chunk_of(rows):
         def add(sums, sample):
