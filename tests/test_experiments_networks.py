@@ -124,11 +124,13 @@ def test_a_diverging_step_stays_in_the_result_under_its_name(tiny):
     assert np.isfinite(tiny.train_accuracy).all()
 
 
-def test_a_checkpoint_of_another_configuration_is_refused_by_name():
-    # The file's name holds the configuration; a file that was moved is refused by its content.
+def test_every_configuration_has_a_checkpoint_of_its_own(monkeypatch, tmp_path):
+    # that one which was moved is refused by its content is tested with the training
+    monkeypatch.setattr(experiment.workspace, "build_dir", lambda scale: tmp_path / scale)
     longer = dataclasses.replace(TINY, checkpoint_every=1, epochs=3, record_at=(0, 3))
     other = dataclasses.replace(longer, weight_decay=0.1)
     assert experiment._checkpoint(longer) != experiment._checkpoint(other)
+    assert experiment._checkpoint(longer) == experiment._checkpoint(dataclasses.replace(longer))
     assert experiment._checkpoint(TINY) is None
 
 

@@ -34,7 +34,8 @@ class Config:
         batch_per_class: samples of each class in a batch; P2 has 12.
         per_class: m of the collapse metrics and of the invariant; P2 has 12.
         kernel_per_class: samples per class of the kernels; P2 has 12, or 4 for VGG.
-        component_per_class, component_seeds: for the norms of all components.
+        component_per_class: samples per class for the norms of all components.
+        component_seeds: of how many seeds they are taken; dear, and 0 where no page shows them.
         norm_momentum: of the running statistics; fewer steps need a smaller one.
         at_once: runs trained side by side. chunk: outputs differentiated at a time.
         checkpoint_every: epochs between two checkpoints; None for none.
@@ -118,9 +119,9 @@ class Config:
         if cell == "digits":
             settings = {"dataset": "digits", "side": 8, "network": "resnet"}
             if level == 0:
-                return cls(
-                    cell, shape=((12,), (1,)), learning_rates=(0.3, 1.0), **settings, **smoke
-                )
+                rates = (0.3, 1.0)
+                few = {"learning_rates": rates, "component_seeds": 0}
+                return cls(cell, shape=((12,), (1,)), **few, **settings, **smoke)
             epochs = (0, 80, 400)[level]
             rates = ((), (0.1, 0.3, 0.8), tuple(np.geomspace(0.02, 4, 10)))[level]
             grid = {"initialisations": ("lecun_normal", "uniform")} if level == 1 else {}
@@ -139,6 +140,7 @@ class Config:
             )
         loss = "ce" if cell == "cross_entropy" else "mse"
         settings = {"dataset": "mnist5k", "side": 14, "network": "cnn", "loss": loss}
+        settings["component_seeds"] = int(loss == "mse")
         if level == 0:
             return cls(cell, shape=((12,),), learning_rates=(1.0, 1e9), **settings, **smoke)
         # cross-entropy needs longer: its gradient fades once the labels are learnt

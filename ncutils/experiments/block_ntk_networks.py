@@ -208,16 +208,19 @@ def _components(config: Config, grid, fitted, X, y) -> dict:
     chosen = np.flatnonzero(
         np.isin([seed for _, _, seed in grid], config.seeds[: config.component_seeds])
     )
-    weights, held, static = models.partition(fitted.model)
-    some = jax.tree.map(lambda leaf: leaf[chosen], (weights, held))
-    rows = watch.first_of_each(y, config.component_per_class)
-    sizes = watch.component_sizes(eqx.combine(*some, static), X[rows], chunk=config.chunk)
-    found = {}
-    for name, dims in (("outputs", ("k", "s")), ("features", ("neuron", "neuron2"))):
-        whole = np.full((len(grid), *sizes[name].shape[1:]), np.nan)
-        whole[chosen] = sizes[name]
-        found[f"norms_{name}"] = (("run", *dims), whole)
-    return found
+    widths = {"outputs": 10, "features": fitted.model.classifier.weight.shape[-1]}
+    whole = {name: np.full((len(grid), width, width), np.nan) for name, width in widths.items()}
+    if chosen.size:
+        weights, held, static = models.partition(fitted.model)
+        some = jax.tree.map(lambda leaf: leaf[chosen], (weights, held))
+        rows = watch.first_of_each(y, config.component_per_class)
+        sizes = watch.component_sizes(eqx.combine(*some, static), X[rows], chunk=config.chunk)
+        for name in widths:
+            whole[name][chosen] = sizes[name]
+    return {
+        "norms_outputs": (("run", "k", "s"), whole["outputs"]),
+        "norms_features": (("run", "neuron", "neuron2"), whole["features"]),
+    }
 
 
 def _seconds(config: Config, fit, recipe, runs: int) -> dict:
