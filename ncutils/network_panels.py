@@ -8,7 +8,9 @@ from collections.abc import Iterable
 
 import numpy as np
 import xarray as xr
+from matplotlib import ticker
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 
 from ncutils import plotting
 
@@ -25,6 +27,15 @@ TITLES = {
     "nc2": "d) NC2",
     "nc3": "e) NC3",
 }
+
+
+def plain_log(axis: Axis) -> None:
+    """Ticks at 1, 2 and 5 times a power of ten where there is room, written as numbers."""
+    low, high = axis.get_view_interval()
+    steps = (1.0, 2.0, 5.0) if high < 30 * low else (1.0,)
+    axis.set_major_locator(ticker.LogLocator(subs=steps))
+    axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def extreme_settings(fitted: xr.Dataset, init: str) -> tuple[float, float]:
@@ -69,6 +80,7 @@ def along_training(axes: Iterable[Axes], fitted: xr.Dataset, *, fit: float = 0.9
         ax.set(title=title, xscale="log", xlabel="epoch + 1")
         if name in ("nc1", "invariant_norm"):
             ax.set_yscale("log")
+            plain_log(ax.yaxis)
 
 
 def scatter(ax: Axes, x: xr.DataArray, y: xr.DataArray, *, labels: bool = False) -> None:
@@ -104,9 +116,11 @@ def against_accuracy(axes: Iterable[Axes], ds: xr.Dataset, *, lowest: float) -> 
         for place, row in enumerate(np.flatnonzero(lost)):
             colour = INITS[str(last.init[row].item())][1]
             ax.plot(0.04 + 0.05 * place, 0.96, "x", color=colour, transform=ax.transAxes)
-        ax.set(title=f"{letter}) {name.upper()}", xlabel="test accuracy", xlim=(lowest, None))
+        highest = float(last.test_accuracy.max()) + 0.01
+        ax.set(title=f"{letter}) {name.upper()}", xlabel="test accuracy", xlim=(lowest, highest))
         if name == "nc1":
             ax.set_yscale("log")
+            plain_log(ax.yaxis)
     if lost.any():
         axes[0].plot([], [], "x", color="0.4", label="diverged")
     if axes[0].get_legend_handles_labels()[0]:
@@ -131,5 +145,7 @@ def at_the_end(axes: Iterable[Axes], fitted: xr.Dataset) -> None:
         axes[1].scatter(last.nc1, last[name], s=14, color=colour, label=label, linewidths=0)
     axes[0].set(title="i) terms of the invariant", xscale="log", yscale="log", xlabel="NC1")
     axes[1].set(title="j) alignment with the labels", xscale="log", xlabel="NC1")
+    plain_log(axes[0].yaxis)
     for ax in axes:
+        plain_log(ax.xaxis)
         ax.legend(loc="best", fontsize="x-small")

@@ -66,7 +66,8 @@ with plotting.style():
     network_panels.against_accuracy(axes[0], entropy, lowest=0.8)
     network_panels.at_the_end(axes[1, :2], fit)
     network_panels.scatter(axes[1, 2], end.nc1, end.invariant_alignment)
-    axes[1, 2].set(title="NC1 and alignment of the invariant", xscale="log", xlabel="NC1")
+    axes[1, 2].set(title="alignment of the invariant", xscale="log", xlabel="NC1")
+    network_panels.plain_log(axes[1, 2].xaxis)
 plotting.save(
     fig,
     "p2-fig12-end",
