@@ -45,6 +45,10 @@ PAGES: dict[str, tuple[str, ...]] = {
         "frame_defect/defect",
         "beyond_balance/neurons",
     ),
+    "ntk_block_structure": (
+        "block_ntk_networks/mnist",
+        "block_ntk_networks/digits",
+    ),
     "who_collapses": (
         "block_ntk_networks/mnist",
         "block_ntk_networks/digits",
@@ -53,6 +57,8 @@ PAGES: dict[str, tuple[str, ...]] = {
         "block_ntk_networks/cross_entropy",
         "block_ntk_networks/mnist",
     ),
+    "agop": ("agop/digits",),
+    "deep_rfm": ("deep_rfm/figures", "deep_rfm_controls/variants"),
     "deep_rfm_theory": (
         "gram_layers/theorem",
         "rfm_theory/propositions",

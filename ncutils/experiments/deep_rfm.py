@@ -231,12 +231,12 @@ def _one_set(splits, config: Config, name: str) -> xr.Dataset:
     return xr.Dataset(
         {
             **arrays,
-            "gram": (("map", "panel", "i", "j"), np.stack(grams)),
+            "gram": (("feature_map", "panel", "i", "j"), np.stack(grams)),
             "single": (("repeat", "ridge", "layer", "measure"), np.array(single)),
         },
         coords={
             "net": list(NETS),
-            "map": list(MAPS),
+            "feature_map": list(MAPS),
             "repeat": list(config.seeds),
             "layer": np.arange(1, config.depth + 2),
             "point": list(POINTS),

@@ -34,11 +34,11 @@ VARIANTS = {
     "shuffled": MAPS,
     "no ridge": MAPS,
     "sum": ("cosine",),
-    "wide": ("cosine",),
+    "narrow": ("cosine",),
     "smooth": ("cosine",),
     "collapsed": ("cosine",),
 }
-PREDICTED = ("agop", "wide", "collapsed")
+PREDICTED = ("agop", "narrow", "collapsed")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Config:
         """The configuration of a cell at a scale."""
         level = workspace.SCALES.index(workspace.check_scale(scale))
         if level == 0:
-            few = ("agop", "identity", "shuffled")
+            few = ("agop", "identity")
             return cls(cell, (0, 1), "digits", per_class=8, depth=3, width=64, variants=few)
         if level == 1:
             return cls(cell, (0, 1, 2))
@@ -84,13 +84,12 @@ class Config:
 
 def changed(name: str, feature_map: str, split: Split, config: Config, seed: int):
     """The recipe, the data and the labels of a variant."""
-    width = config.width if feature_map == "relu" else split.X.shape[1]
     changes: dict = {
         "identity": {"matrix": "identity"},
         "random": {"matrix": "random"},
         "no ridge": {"ridge": 0.0},
         "sum": {"scale": "sum"},
-        "wide": {"width": 2 * width},
+        "narrow": {"width": split.X.shape[1] // 2},
         "smooth": {"weights": "gaussian", "frequency": 1.0},
     }.get(name, {})
     labels = split.y
@@ -177,7 +176,7 @@ def run(config: Config) -> xr.Dataset:
                     if name == "agop" and label.startswith(feature_map):
                         key = jax.random.key(seed)
                         responses[j, k] = response(last, whole, recipe, config.shrink, key)
-    dims = ("variant", "map", "repeat", "layer", "point")
+    dims = ("variant", "feature_map", "repeat", "layer", "point")
     return xr.Dataset(
         {
             **{name: (dims[: array.ndim], array) for name, array in arrays.items()},
@@ -185,7 +184,7 @@ def run(config: Config) -> xr.Dataset:
         },
         coords={
             "variant": list(VARIANTS),
-            "map": list(MAPS),
+            "feature_map": list(MAPS),
             "repeat": list(config.seeds),
             "layer": np.arange(1, config.depth + 2),
             "point": list(POINTS),
