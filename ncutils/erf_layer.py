@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ncutils import linalg
+from ncutils import linalg, special
 
 
 class Gram(NamedTuple):
@@ -50,7 +50,7 @@ def gram(root: Float[Array, "d d"], X: Float[Array, "n d"], readout_var) -> Gram
     K = Z @ Z.T
     k = jnp.diagonal(K)
     product = (1 + 2 * k)[:, None] * (1 + 2 * k)[None, :]
-    Q = readout_var * 2 / math.pi * jnp.arcsin(2 * K / jnp.sqrt(product))
+    Q = readout_var * 2 / math.pi * special.arcsin(2 * K / jnp.sqrt(product))
     # never 0/0: the bracket is at least 1 + 2k_i + 2k_j
     return Gram(K, k, Q, 4 / math.pi * jax.lax.rsqrt(product - 4 * K * K))
 

@@ -65,3 +65,14 @@ def test_entries_that_are_not_finite_are_named_by_position():
         ValueError, match=r"K has 1 entries that are not finite, the first at \(0, 1\)"
     ):
         linalg.check_finite("K", jnp.array([[1.0, jnp.nan], [0.0, 1.0]]))
+
+
+@pytest.mark.parametrize("n", [7, 40])  # one leaf; halves of unequal size, three levels deep
+def test_the_inverse_by_halves_is_the_inverse(n, key):
+    A = jax.random.normal(key, (n, n))
+    M = A @ A.T + 0.1 * jnp.eye(n)
+    found = linalg.inverse_from_cholesky(jnp.linalg.cholesky(M), leaf=8)
+    np.testing.assert_allclose(found @ M, np.eye(n), atol=1e-10)
+    np.testing.assert_array_equal(found, found.T)
+    upper = linalg.inverse_from_cholesky(jnp.linalg.cholesky(M).T, leaf=8)  # read as lower
+    assert np.abs(upper @ M - np.eye(n)).max() > 1e-2
