@@ -140,7 +140,7 @@ plotting.save(
 # One point a run that fits. Left: the relative NC1 and the alignment of the invariant go together under either loss. Middle: with the paper's own NC1 the relation turns round for cross-entropy. Right: the norm of the invariant.
 # :::
 #
-# **A larger invariant.** Its median norm is {measured}`P2-CE-LARGER` times that of the squared error {claim}`P2-CE-LARGER`. Cross-entropy has no finite minimum: weights and features grow as long as training lasts, and the invariant, which is quadratic in both, with them. That it may be large and yet aligned is what (28) allows.
+# **A larger invariant.** Its median norm is {measured}`P2-CE-LARGER` times that of the squared error {claim}`P2-CE-LARGER`. Cross-entropy alone has no finite minimum: weights and features grow until weight decay holds them, and the invariant, which is quadratic in both, grows with them. That it may be large and yet aligned is what (28) allows.
 #
 # **Better metrics, not here.** In the best setting of each loss, the metric that comes off worst is larger under cross-entropy by {measured}`P2-CE-BETTER` in $\log_{10}$ {claim}`P2-CE-BETTER`. Once the labels are learnt, the gradient of cross-entropy fades like one over the time, and collapse goes on logarithmically slowly. The paper trained more than a hundred times as many steps. So this is a statement about short training, and the place where a run at the paper's scale could turn the verdict.
 #

@@ -15,7 +15,7 @@
 #
 # The theory of the last pages says which networks collapse: those whose kernel has block structure and whose invariant $E$ vanishes, or is at least aligned with the classifier as (28) asks. Real networks have neither three values nor a constant kernel. {cite:t}`seleznova2023` trained nine pairs of architecture and data set from three initialisations with up to thirty learning rates, and compared. **Do networks that collapse have the small, aligned invariant, and networks that do not, not?**
 #
-# This page asks the same of narrower networks that a laptop trains in a minute. The kernels are exact, on three samples of each class; collapse and the invariant are taken as in the paper on twelve, with the running statistics of batch norm.
+# This page asks the same of narrower networks that a laptop trains in minutes. The kernels are exact, on three samples of each class; collapse and the invariant are taken as in the paper on twelve, with the running statistics of batch norm.
 
 # %% tags=["parameters"]
 SCALE = "quick"
@@ -89,7 +89,7 @@ plotting.save(
 # After the paper's Fig. 2 a–e. Mean and one standard deviation over seeds. Solid: the learning rate that collapses most; dashed: the one that collapses least. Thin vertical lines: all seeds fit their training set. Both fit, and both go on changing afterwards.
 # :::
 #
-# **The invariant goes with collapse.** Over all runs that fit, NC1 and the alignment of the invariant have rank correlation {measured}`P2-NC-ALIGN`; one of twenty shuffles of the runs would reach {measured}`P2-NC-ALIGN.control` {claim}`P2-NC-ALIGN`. For the norm it is {measured}`P2-NC-NORM` {claim}`P2-NC-NORM`. The alignment is the steadier of the two: it has no scale, while the norm differs tenfold between initialisations before anything has been learnt. "Near 1", as the theory has it, the alignment is only in the best of these networks.
+# **The invariant goes with collapse.** Over all runs that fit, NC1 and the alignment of the invariant have rank correlation {measured}`P2-NC-ALIGN`; one of twenty shuffles of the runs would reach {measured}`P2-NC-ALIGN.control` {claim}`P2-NC-ALIGN`. For the norm it is {measured}`P2-NC-NORM` {claim}`P2-NC-NORM`. The alignment is the steadier of the two: it has no scale, while the norm differs several-fold between initialisations before anything has been learnt. "Near 1", as the theory has it, the alignment is only in the best of these networks.
 
 # %% tags=["hide-input", "remove-output"]
 with plotting.style():
