@@ -78,6 +78,7 @@ def book(scale: str) -> str:
     return digest(
         ledger(scale),
         *(root / name for name in ("_config.yml", "_toc.yml", "pipeline/stage.py")),
+        *sorted((root / "ncutils").rglob("*.py")),  # the reference shows them
         *(f"{path.relative_to(root)}{digest(path)}" for path in prose if path.suffix != ".pyc"),
     )
 

@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from ncutils import claims, workspace
+from ncutils import claims, coverage, workspace
 
 START = "<!-- scorecard: made by `make scorecard`, not edited by hand -->"
 END = "<!-- end of the scorecard -->"
@@ -21,7 +21,7 @@ def archive_path() -> Path:
 
 
 def block(ledger: dict) -> str:
-    """A table of verdicts for each paper, and where it comes from, in Markdown."""
+    """A table of verdicts for each paper, the coverage, and where both come from."""
     papers = sorted({row["paper"] for row in ledger["rows"]})
     counts = Counter((row["paper"], row["verdict"]) for row in ledger["rows"])
     used = [v for v in claims.VERDICTS if any(counts[paper, v] for paper in papers)]
@@ -34,6 +34,8 @@ def block(ledger: dict) -> str:
             + " |"
             for paper in papers
         ),
+        "",
+        coverage.sentence(coverage.judge_all(coverage.load(), ledger)),
         "",
         f"Scale {ledger['scale']}, commit {ledger['commit']}, {ledger['made'][:10]}.",
     ]

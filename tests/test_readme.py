@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ncutils import coverage
 from pipeline import scorecard
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -13,7 +14,10 @@ README = (ROOT / "README.md").read_text()
 
 
 def ledger(*rows):
-    rows = [{"paper": paper, "verdict": verdict} for paper, verdict in rows]
+    rows = [
+        {"id": f"X{place}", "paper": paper, "number": "ours", "verdict": verdict}
+        for place, (paper, verdict) in enumerate(rows)
+    ]
     return {"scale": "quick", "commit": "0123abc", "made": "2026-01-02T03:04:05", "rows": rows}
 
 
@@ -38,6 +42,15 @@ def test_the_scorecard_counts_verdicts_by_paper():
         "| P2 | 1 | 0 | 1 |",
     ]
     assert "Scale quick, commit 0123abc, 2026-01-02." in lines
+
+
+def test_the_scorecard_counts_what_is_covered():
+    row = {"id": "X", "paper": "P3", "number": "Proposition A.1", "verdict": "holds", "reason": ""}
+    text = scorecard.block({**ledger(), "rows": [row]})
+    everything = f"Of the {len(coverage.load())} figures and numbered statements"
+    assert everything in text
+    assert " 1 are recomputed and judged at this scale and 0 in part" in text
+    assert " 0 are recomputed" in scorecard.block(ledger()), "and none without a claim"
 
 
 def test_a_readme_without_the_block_is_refused():
