@@ -2,7 +2,8 @@
 
 ``{api-module} metrics`` describes the public names of a module: signature with shapes,
 docstring (which is Markdown with formulas), example, and the pages and modules that use
-it. ``{api-index}`` is the table of all modules. A public module that no page describes
+it. ``{api-index}`` is the table of all modules, ``{api-experiments}`` that of the
+experiments. A public module that no page describes
 is a warning, and the book is built with warnings as errors.
 """
 
@@ -18,8 +19,8 @@ EXAMPLES = "api_examples.yml"
 
 
 def anchor(name: str) -> str:
-    """`metrics.nc1` as an anchor."""
-    return "api-" + name.lower().replace(".", "-").replace("_", "-")
+    """`metrics.nc1` as an anchor; `gram` and `Gram` are two names."""
+    return "api-" + name.replace(".", "-").replace("_", "-")
 
 
 def to_page(page: str, words: str) -> nodes.reference:
@@ -128,17 +129,21 @@ class ModuleDirective(SphinxDirective):
 class IndexDirective(SphinxDirective):
     """``{api-index}``: every public module, its concept and its names."""
 
+    words = ("Module", "Public names")
+
     def run(self):
-        self.env.nc_api_index.add(self.env.docname)
-        rows = [self.row(name) for name in self.env.nc_api_modules]
-        head = [make("th", word, scope="col") for word in ("Module", "Public names")]
+        head = [make("th", word, scope="col") for word in self.words]
         table = make(
             "table",
             make("thead", make("tr", *head)),
-            make("tbody", *rows),
+            make("tbody", *self.rows()),
             classes=["nc-api-index"],
         )
         return [make("div", table, classes=["nc-table"])]
+
+    def rows(self):
+        self.env.nc_api_index.add(self.env.docname)
+        return [self.row(name) for name in self.env.nc_api_modules]
 
     def row(self, short: str):
         module = nc_source.read_module(short)
@@ -154,6 +159,35 @@ class IndexDirective(SphinxDirective):
                 make("div", *self.parse_inline(first)[0]),
                 make("div", *joined(names), classes=["nc-small"]),
             ),
+        )
+
+
+class ExperimentsDirective(IndexDirective):
+    """``{api-experiments}``: every experiment, what it is about, and the pages that show it."""
+
+    words = ("Experiment", "What it computes, and where it is shown")
+
+    def rows(self):
+        shown: dict[str, list[str]] = {}
+        for page, cells in nc_source.catalogue().items():
+            for cell in cells:
+                pages = shown.setdefault(cell.split("/")[0], [])
+                pages += [page] if page not in pages else []
+        names = [name for name in nc_source.public_modules() if name.startswith("experiments.")]
+        return [
+            self.row(name, shown.get(name.partition(".")[2], []))
+            for name in names
+            if name != "experiments.catalogue"
+        ]
+
+    def row(self, name: str, pages: list[str]):
+        first = nc_source.prose(nc_source.read_module(name).doc).split("\n\n")[0]
+        links = joined([to_page(page, page) for page in pages])
+        place = make("div", "On ", *links, ".", classes=["nc-small"])
+        return make(
+            "tr",
+            make("th", nodes.literal("", name.partition(".")[2]), scope="row"),
+            make("td", make("div", *self.parse_inline(first)[0]), *([place] if pages else [])),
         )
 
 
@@ -222,6 +256,7 @@ def setup(app):
     app.setup_extension("nc_book")
     app.add_directive("api-module", ModuleDirective)
     app.add_directive("api-index", IndexDirective)
+    app.add_directive("api-experiments", ExperimentsDirective)
     app.connect("env-before-read-docs", prepare)
     app.connect("env-purge-doc", forget)
     app.connect("env-updated", check)

@@ -112,7 +112,7 @@ class CountDirective(SphinxDirective):
         kinds = (("figures", True), ("statements", False))
         head = [make("th", "Paper", scope="col")]
         head += [
-            make("th", f"{kind} {word}", scope="col")
+            make("th", f"{kind} {word}".capitalize(), scope="col")
             for kind, _ in kinds
             for word in coverage.STATES
         ]
