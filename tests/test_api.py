@@ -219,8 +219,9 @@ def test_use_is_read_from_imports(nc_source):
 
 
 def test_a_docstring_becomes_markdown(nc_source):
+    nc_docstring = importlib.import_module("nc_docstring")
     doc = "First.\n\nArgs:\n    x: a $b$\n        c.\n\nRaises:\n    ValueError: if $$y = 1.$$\n"
-    assert nc_source.markdown(doc).splitlines() == [
+    assert nc_docstring.markdown(doc).splitlines() == [
         *("First.", "", "**Args**", "", "- `x`: a $b$ c.", "", "**Raises**", ""),
         *("- `ValueError`: if", "  ", "  $$", "  y = 1.", "  $$"),
     ]

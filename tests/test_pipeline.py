@@ -116,7 +116,7 @@ def test_nothing_to_do_runs_nothing(project):
         ("notebooks/toy_page.py", "page ledger book"),
         ("claims.yml", "page ledger book"),
         ("book/index.md", "book"),
-        ("ncutils/metrics.py", ""),  # nothing here uses it
+        ("ncutils/metrics.py", "book"),  # nothing here uses it, the reference shows it
         ("pipeline/flip.py", ""),
     ],
 )

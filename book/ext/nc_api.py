@@ -9,6 +9,7 @@ is a warning, and the book is built with warnings as errors.
 
 from pathlib import Path
 
+import nc_docstring
 import nc_source
 import yaml
 from docutils import nodes
@@ -102,7 +103,7 @@ class ModuleDirective(SphinxDirective):
 
     def text(self, doc: str, module: str) -> list[nodes.Node]:
         """A docstring as nodes; names of the library in it become links."""
-        parsed = self.parse_text_to_nodes(nc_source.markdown(doc))
+        parsed = self.parse_text_to_nodes(nc_docstring.markdown(doc))
         known = self.env.nc_api_names
         for part in parsed:
             for word in list(part.findall(nodes.literal)):
@@ -147,7 +148,7 @@ class IndexDirective(SphinxDirective):
 
     def row(self, short: str):
         module = nc_source.read_module(short)
-        first = nc_source.prose(module.doc).split("\n\n")[0]
+        first = nc_docstring.prose(module.doc).split("\n\n")[0]
         names = [
             to_name(f"{short}.{name.name}", nodes.literal("", name.name)) for name in module.names
         ]
@@ -181,7 +182,7 @@ class ExperimentsDirective(IndexDirective):
         ]
 
     def row(self, name: str, pages: list[str]):
-        first = nc_source.prose(nc_source.read_module(name).doc).split("\n\n")[0]
+        first = nc_docstring.prose(nc_source.read_module(name).doc).split("\n\n")[0]
         links = joined([to_page(page, page) for page in pages])
         place = make("div", "On ", *links, ".", classes=["nc-small"])
         return make(
