@@ -292,7 +292,7 @@ plotting.save(
 # a: relative norms of all components with $k \ne s$, all runs with components together. b: norms of the components $k = s$, as a share of the largest of the run; one column of points a run.
 # :::
 #
-# **Mixed components are small, in the median.** For outputs the median relative norm is {measured}`P2-KS-NORMS` in the worst run {claim}`P2-KS-NORMS`, for features {measured}`P2-KS-NORMS-H` {claim}`P2-KS-NORMS-H`. That is small, but there are $k - 1$ of them for every component by itself, and a sum over $s$ of small terms of one sign need not be small. The largest among features is {measured}`P2-KS-MIXED` {claim}`P2-KS-MIXED`: not negligible, as the paper itself notes.
+# **Mixed components are small, in the median.** For outputs the median relative norm is {measured}`P2-KS-NORMS` in the worst run {claim}`P2-KS-NORMS`, for features {measured}`P2-KS-NORMS-H` {claim}`P2-KS-NORMS-H`. That is small, but each neuron meets all the others, and a sum over $s$ of small terms need not be small. The largest among features is {measured}`P2-KS-MIXED` {claim}`P2-KS-MIXED`: not negligible, as the paper itself notes.
 #
 # **Neurons are not alike.** Theorem 4.1 takes one kernel for all features. In the run where they differ most, the largest norm of a component is {measured}`P2-KS-VARY` times the smallest that is not zero {claim}`P2-KS-VARY`; for outputs, in the median run, {measured}`P2-KS-VARY.control`. This is the part of the assumption that real networks miss by most, and [beyond balance](beyond_balance) shows what remains of the theory when each neuron has a kernel of its own.
 
