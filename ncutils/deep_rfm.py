@@ -272,11 +272,11 @@ def _layers(X, targets, test, depth, recipe, when_singular, key):
         M = agop.kernel_agop(machine.alpha, X, **how)
         del machine
         rotation, draw = jax.random.split(jax.random.fold_in(key, number))
-        M, root = _matrix(M, X, recipe, rotation)
-        inner = X @ root
+        M, factors = _matrix(M, X, recipe, rotation)
+        inner = _times(X, factors)
         mapped = random_features(inner, recipe=recipe, key=draw)
         if test is not None:  # the same draw
-            test = random_features(test @ root, recipe=recipe, key=draw)
+            test = random_features(_times(test, factors), recipe=recipe, key=draw)
         yield Layer(after_agop=inner, after_map=mapped, M=M, **fitted)
         X = mapped
 
@@ -288,27 +288,32 @@ def _unit_rows(X):
 
 
 def _matrix(M, X, recipe, key):
-    """The matrix of a layer, given the mean AGOP, and its square root."""
+    """The matrix of a layer, given the mean AGOP, and the factors of its square root."""
     n, d = X.shape
     if recipe.matrix == "identity":
         one = jnp.eye(d, dtype=X.dtype)
-        return one, one
+        return one, (one,)
     M = M / jnp.max(M) if recipe.scale == "max" else n * M
-    root = _square_root(M, X)
+    factors = _square_root(M, X)
     if recipe.matrix == "random":
         turn = jnp.linalg.qr(jax.random.normal(key, (d, d), X.dtype))[0]
-        M, root = turn @ M @ turn.T, turn @ root @ turn.T
-    return M, root
+        M, factors = turn @ M @ turn.T, (turn, *factors, turn.T)
+    return M, factors
+
+
+@jax.jit
+def _times(Z, factors):
+    return functools.reduce(jnp.matmul, factors, Z)
 
 
 @jax.jit
 def _square_root(M, X):
-    """The square root of a matrix whose range lies in the span of the rows of X."""
+    """Factors of the square root of a matrix whose range lies in the span of the rows of X."""
     n, d = X.shape
     if 4 * n > 3 * d:
-        return linalg.psd_sqrt(M)
+        return (linalg.psd_sqrt(M),)
     basis = jnp.linalg.qr(X.T)[0]  # an eigenproblem of size n in place of d
-    return basis @ linalg.psd_sqrt(basis.T @ M @ basis) @ basis.T
+    return basis @ linalg.psd_sqrt(basis.T @ M @ basis), basis.T
 
 
 def random_features(

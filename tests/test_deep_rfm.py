@@ -129,10 +129,12 @@ def test_the_square_root_in_the_span_of_few_rows_is_the_square_root():
     X = jnp.asarray(rng.normal(size=(3, D)))
     S = rng.normal(size=(3, 3))
     M = X.T @ (S @ S.T) @ X
-    root = deep_rfm._square_root(M, X)
+    left, right = deep_rfm._square_root(M, X)
+    root = left @ right
     np.testing.assert_allclose(root @ root, M, atol=1e-9)
     np.testing.assert_allclose(root, root.T, atol=1e-9)
-    outside = deep_rfm._square_root(M + jnp.eye(D), X)  # its range is more than the span
+    left, right = deep_rfm._square_root(M + jnp.eye(D), X)  # its range is more than the span
+    outside = left @ right
     assert float(jnp.max(jnp.abs(outside @ outside - M - jnp.eye(D)))) > 0.1
 
 

@@ -1,0 +1,138 @@
+"""The AGOP of a kernel machine, and a layer of Deep RFM, against the form that was published.
+
+The published form makes the gradients of one output at a time, an n × n times n × d product
+for each of C = 10 outputs, and sums their outer products. The plain layer has it, solves by
+elimination, and takes the square root of the d × d matrix; it leaves out the second fit that
+the released code makes and does not use. Everything is float64.
+
+The public package xrfm needs PyTorch, which is no part of this project. To measure against it
+in the same run, install it elsewhere and say where:
+
+    python3 -m venv ELSEWHERE && ELSEWHERE/bin/pip install xrfm
+    XRFM_PYTHON=ELSEWHERE/bin/python make bench
+"""
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks.ratio import compare, seconds
+from ncutils import agop, deep_rfm
+
+jax.config.update("jax_enable_x64", True)
+
+C, BANDWIDTH, RIDGE = 10, 2.0, 1e-3
+SIZES = [(2000, 784), (1000, 3072)]
+RECIPE = deep_rfm.Recipe("relu", width=1024)
+
+
+def ten_classes(n, d):
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(C), n // C)
+    X = 0.3 * rng.normal(size=(C, d))[y] + rng.normal(size=(n, d))
+    return jnp.asarray(X / np.linalg.norm(X, axis=1, keepdims=True)), jnp.asarray(y)
+
+
+def _kernel(X):
+    squares = jnp.sum(X * X, axis=1)
+    squared = jnp.clip(squares[:, None] + squares[None, :] - 2 * X @ X.T, 0.0)
+    distance = jnp.sqrt(jnp.where(jnp.eye(len(X), dtype=bool), 0.0, squared))
+    return distance, jnp.exp(-distance / BANDWIDTH)
+
+
+@jax.jit
+def published_agop(alpha, X):
+    distance, K = _kernel(X)
+    own = jnp.eye(len(X), dtype=bool)
+    P = jnp.where(own, 0.0, K / (BANDWIDTH * jnp.where(own, 1.0, distance)))
+
+    def output(total, a):
+        G = (P * a[None, :]) @ X - (P @ a)[:, None] * X
+        return total + G.T @ G, None
+
+    return jax.lax.scan(output, jnp.zeros((X.shape[1],) * 2), alpha.T)[0] / len(X)
+
+
+@jax.jit
+def _solve(X, targets):
+    return jnp.linalg.solve(_kernel(X)[1] + RIDGE * jnp.eye(len(X)), targets)
+
+
+@jax.jit
+def _square_root(M):
+    values, vectors = jnp.linalg.eigh(M / jnp.max(M))
+    return (vectors * jnp.sqrt(jnp.clip(values, 0.0))[None, :]) @ vectors.T
+
+
+def published_layer(X, y, key):
+    X = X / jnp.linalg.norm(X, axis=1, keepdims=True)
+    alpha = _solve(X, 2 * jnp.eye(C)[y] - 1)
+    inner = X @ _square_root(published_agop(alpha, X))
+    draw = jax.random.split(jax.random.fold_in(key, 0))[1]
+    return inner, deep_rfm.random_features(inner, recipe=RECIPE, key=draw)
+
+
+def our_layer(X, y, key):
+    layer = next(deep_rfm.layers(X, y, num_classes=C, depth=1, recipe=RECIPE, key=key))
+    return layer.after_agop, layer.after_map
+
+
+def away(found, expected):
+    return float(jnp.linalg.norm(found - expected) / jnp.linalg.norm(expected))
+
+
+@pytest.mark.parametrize(("n", "d"), SIZES)
+def test_kernel_agop_is_three_times_faster_than_the_published_form(benchmark, n, d):
+    X, y = ten_classes(n, d)
+    machine = agop.kernel_ridge(
+        X, 2 * jnp.eye(C)[y] - 1, kernel="laplace", bandwidth=BANDWIDTH, ridge=RIDGE
+    )
+    alpha = machine.alpha
+    ours = lambda: agop.kernel_agop(alpha, X, kernel="laplace", bandwidth=BANDWIDTH)  # noqa: E731
+    plain = lambda: published_agop(alpha, X)  # noqa: E731
+    ratio = compare(f"kernel AGOP, n={n}, d={d}", ours, plain, rounds=3)
+    apart = away(ours(), plain())
+    print(f"relative difference {apart:.1e}")
+    assert apart < 1e-6
+    if python := os.environ.get("XRFM_PYTHON"):
+        fast = min(seconds(ours) for _ in range(3))
+        slow, theirs = xrfm(python, alpha, X)
+        fast = min(fast, *(seconds(ours) for _ in range(3)))
+        print(f"xrfm: {slow * 1e3:.3g} ms against {fast * 1e3:.3g} ms, ratio {slow / fast:.1f}")
+        assert away(jnp.asarray(theirs) / n, ours()) < 1e-6
+        assert slow / fast >= 2
+        benchmark.extra_info["xrfm"] = slow / fast
+    assert ratio >= 3
+    benchmark.extra_info["ratio"] = ratio
+    benchmark.pedantic(lambda: jax.block_until_ready(ours()), rounds=3)
+
+
+def xrfm(python, alpha, X):
+    """Seconds of the package's AGOP at these points, and its matrix, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, made = Path(folder) / "given.npz", Path(folder) / "made.npz"
+        np.savez(given, alpha=np.asarray(alpha), X=np.asarray(X), bandwidth=BANDWIDTH)
+        script = Path(__file__).with_name("xrfm_agop.py")
+        subprocess.run([python, script, given, made], check=True)
+        with np.load(made) as found:
+            return float(found["seconds"]), found["matrix"]
+
+
+@pytest.mark.parametrize(("n", "d"), SIZES)
+def test_a_layer_of_deep_rfm_is_twice_as_fast_as_the_published_form(benchmark, n, d):
+    X, y = ten_classes(n, d)
+    key = jax.random.key(0)
+    ours, plain = (lambda f=f: f(X, y, key) for f in (our_layer, published_layer))
+    ratio = compare(f"Deep RFM layer, n={n}, d={d}", ours, plain, rounds=3)
+    apart = max(away(f, e) for f, e in zip(ours(), plain(), strict=True))
+    print(f"relative difference {apart:.1e}")
+    assert apart < 1e-6
+    assert ratio >= 2
+    benchmark.extra_info["ratio"] = ratio
+    benchmark.pedantic(lambda: jax.block_until_ready(ours()), rounds=3)
