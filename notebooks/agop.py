@@ -106,6 +106,7 @@ claims.record(
 # S = \sum_c B_c^\top B_c = P^2 \odot \alpha\alpha^\top - P \odot (\alpha d^\top + d \alpha^\top) + \operatorname{diag} \Bigl( \sum_c d_c^2 \Bigr) .
 # \end{gathered}
 # $$
+#
 # {claim}`P3-AGOP-KERNEL`
 # :::
 #
