@@ -182,13 +182,13 @@ def _class_blocks(X, y, weight_var, bias_var, *, num_classes, activation, depth)
     layers = _diagonals(rows, activation, depth, weight_var, bias_var)
     eye = jnp.eye(tile, dtype=bool)
 
-    def add(total, pair):
-        left, right = (
-            jax.tree.map(
-                lambda a: jax.lax.dynamic_slice_in_dim(a, at * tile, tile), (rows, weights, layers)
-            )
-            for at in pair
+    def cut(start):
+        return jax.tree.map(
+            lambda a: jax.lax.dynamic_slice_in_dim(a, start, tile), (rows, weights, layers)
         )
+
+    def add(total, pair):
+        left, right = (cut(at * tile) for at in pair)
         k = bias_var + weight_var / X.shape[1] * (left[0] @ right[0].T)
         on_diagonal = pair[0] == pair[1]
         found = _through(k, left[2], right[2], eye & on_diagonal, activation, weight_var, bias_var)
