@@ -111,8 +111,6 @@ def test_block_values_and_traced_kernel_against_the_published_procedure(benchmar
     benchmark.extra_info.update(ratios=ratios, megabytes=held)
     benchmark.pedantic(lambda: jax.block_until_ready(calls["probes"]()), rounds=1)
     assert ratios["probes"] > 20
-    # exact values take 6.5 times fewer gradients; a gradient costs about the same
-    assert min(ratios["exact"], ratios["traced"]) > 3
 
 
 def test_traced_kernel_against_neural_tangents(benchmark):
