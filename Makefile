@@ -1,5 +1,6 @@
 # make book            the book at SCALE=smoke | quick | paper, then open _build/html/index.html
-# make test            the smoke book, then every test
+# make test            the smoke book, then every test (one worker more than cores: tests wait
+#                      for browsers and for other processes)
 # make bench           speed against plain implementations
 # make lock | flip     accept the smoke figures' arrays as references | compare with the accepted ones
 # make serve | clean   look at the book in a browser | forget everything that was built
@@ -18,7 +19,7 @@ book: $(INSTALLED)
 
 test: $(INSTALLED)
 	@$(PY) -m pipeline.book --scale smoke --cores $(CORES) --no-link
-	@$(PY) -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
+	@$(PY) -m pytest -n $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder
 
 bench: $(INSTALLED)
 	@$(PY) -m pytest benchmarks -o addopts= --benchmark-only --benchmark-warmup=on

@@ -81,8 +81,7 @@ def _data_term(root, p, source):
     """The second bracket of F, halved, and G. One Cholesky factorisation serves both."""
     n = p.X.shape[0]
     gram = erf_layer.gram(root, p.X, p.readout_var)
-    Q = gram.kernel
-    factor = jnp.linalg.cholesky(Q + p.noise_var * jnp.eye(n))
+    factor = jnp.linalg.cholesky(gram.kernel + p.noise_var * jnp.eye(n))
     log_det = 2 * jnp.sum(jnp.log(jnp.diagonal(factor)))
     # An elementwise product with Q̇ needs every entry of the inverse: no solve avoids it.
     inverse = linalg.inverse_from_cholesky(factor)
@@ -90,13 +89,12 @@ def _data_term(root, p, source):
     if source == "theory":
         energy, A = 0.5 * (p.y @ t + log_det), inverse - t[:, None] * t[None, :]
     else:
-        # The public code subtracts f̄ as a column from y as a row, so that D is N×N, of rank
-        # two: (D Dᵀ)_ik = Σ_j (y_j - f̄_i)(y_j - f̄_k), with f̄ = Q t = y - σ² t. Its term has
-        # no potential; the log-determinant alone stands in for one.
-        f, total = p.y - p.noise_var * t, jnp.sum(p.y)
-        cross = total * (f[:, None] + f[None, :])
-        D_Dt = jnp.sum(p.y * p.y) - cross + n * f[:, None] * f[None, :]
-        energy, A = 0.5 * log_det, inverse - p.noise_var * D_Dt
+        # The public code subtracts f̄ as a column from y as a row: D is N×N, and of rank two.
+        # (D Dᵀ)_ik = Σ_j (y_j - f̄_i)(y_j - f̄_k), f̄ = Q t = y - σ² t. Its term has no
+        # potential; the log-determinant alone stands in for one.
+        f = p.y - p.noise_var * t
+        cross = jnp.sum(p.y) * (f[:, None] + f[None, :]) - n * f[:, None] * f[None, :]
+        energy, A = 0.5 * log_det, inverse - p.noise_var * (jnp.sum(p.y * p.y) - cross)
     return energy, erf_layer.contract(A, p.X, gram, p.readout_var)
 
 
