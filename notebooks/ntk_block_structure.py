@@ -337,6 +337,8 @@ claims.record(
 # %% [markdown]
 # ## Verdicts
 #
+# The thresholds were set after a first look at runs of this size, as [the page on who collapses](who_collapses) says of its own.
+#
 # - {claim}`P2-F1` Kernels are larger within classes than between, and {claim}`P2-BLOCK-ORDER` their three values are in order.
 # - {claim}`P2-BLOCK-NOISE` Within a block entries still differ by much, least so in networks that collapse.
 # - {claim}`P2-F1-E` Training aligns kernels with the labels.
