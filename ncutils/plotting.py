@@ -67,6 +67,9 @@ def save(fig: Figure, figure_id: str, *, scale: str, data: xr.Dataset, alt: str)
     Returns:
         An object that a notebook shows as the picture.
 
+    With `NCUTILS_PICTURES=0` in the environment the arrays are written and nothing is drawn:
+    for running a page again whose pictures there are, since drawing takes most of its time.
+
     Raises:
         ValueError: without alternative text, with an id that is no file stem, or
             without arrays.
@@ -88,12 +91,18 @@ def save(fig: Figure, figure_id: str, *, scale: str, data: xr.Dataset, alt: str)
         with style():  # also for its hash salt: the same arrays give the same file
             fig.savefig(part, format="svg", metadata={"Date": None})
 
-    files = {"svg": put(".svg", svg)}
-    drawing = (folder / files["svg"]).read_text(encoding="utf-8")
-    for light, dark in _DARK.items():
-        drawing = drawing.replace(light, dark)
-    files["dark_svg"] = put(".dark.svg", lambda part: part.write_text(drawing, encoding="utf-8"))
-    files["png"] = put(".png", lambda part: fig.savefig(part, format="png", dpi=150))
+    files, picture = {}, b""
+    if os.environ.get("NCUTILS_PICTURES", "1") != "0":
+        files["svg"] = put(".svg", svg)
+        fig.set_layout_engine("none")  # it has found its places; the second drawing keeps them
+        drawing = (folder / files["svg"]).read_text(encoding="utf-8")
+        for light, dark in _DARK.items():
+            drawing = drawing.replace(light, dark)
+        files["dark_svg"] = put(
+            ".dark.svg", lambda part: part.write_text(drawing, encoding="utf-8")
+        )
+        files["png"] = put(".png", lambda part: fig.savefig(part, format="png", dpi=150))
+        picture = (folder / files["png"]).read_bytes()
     plt.close(fig)
     files["nc"] = results.write(data, folder / f"{figure_id}.nc").name
     if np.prod([*data.sizes.values(), 1]) <= 50_000:
@@ -112,7 +121,7 @@ def save(fig: Figure, figure_id: str, *, scale: str, data: xr.Dataset, alt: str)
     }
     text = json.dumps(about, indent=1, ensure_ascii=False, default=str)
     put(".json", lambda part: part.write_text(text, encoding="utf-8"))
-    return Saved(figure_id, (folder / files["png"]).read_bytes(), alt)
+    return Saved(figure_id, picture, alt)
 
 
 def shades(colour: str, count: int) -> list:

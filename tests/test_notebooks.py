@@ -60,11 +60,19 @@ def test_a_notebook_names_every_cell_that_the_catalogue_gives_it(source):
 
 
 def nbval(notebook, root):
-    """Run an executed notebook again in its own project folder: exit status and output."""
+    """Run an executed notebook again in its own project folder: exit status and output.
+
+    Pictures are not compared, and were drawn a minute ago: they are not drawn again.
+    """
     words = ("-p", "no:cacheprovider", "-o", "addopts=", "--nbval-lax", "--nbval-cell-timeout=120")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *words, notebook],
-        env={**os.environ, "NCUTILS_ROOT": str(root), "NCUTILS_PAGE": notebook.stem},
+        env={
+            **os.environ,
+            "NCUTILS_ROOT": str(root),
+            "NCUTILS_PAGE": notebook.stem,
+            "NCUTILS_PICTURES": "0",
+        },
         cwd=root,
         capture_output=True,
         text=True,

@@ -39,6 +39,16 @@ def test_a_saved_figure_has_every_form_its_arrays_and_its_provenance(root):
     assert not plt.get_fignums()
 
 
+def test_a_page_run_again_without_pictures_writes_its_arrays_and_no_picture(root, monkeypatch):
+    monkeypatch.setenv("NCUTILS_PICTURES", "0")
+    plotting.save(draw(), "p1-toy", scale="smoke", data=panels(), alt=ALT)
+    written = {path.name for path in root.iterdir()}
+    assert written == {"p1-toy.nc", "p1-toy.csv", "p1-toy.json"}
+    monkeypatch.delenv("NCUTILS_PICTURES")
+    plotting.save(draw(), "p1-toy", scale="smoke", data=panels(), alt=ALT)
+    assert (root / "p1-toy.svg").is_file()
+
+
 def test_the_dark_version_has_light_ink_on_dark_paper_and_the_same_curves(root):
     plotting.save(draw(), "p1-toy", scale="smoke", data=panels(), alt=ALT)
     light, dark = ((root / f"p1-toy{end}").read_text() for end in (".svg", ".dark.svg"))
