@@ -140,7 +140,8 @@ def save(ds: xr.Dataset, path: Path, **what) -> Path:
     """Write a result with its provenance.
 
     Args:
-        ds: the arrays; per-seed rows, not only means.
+        ds: the arrays; per-seed rows, not only means. An attribute `dtype` names the
+            precision of the run, if its configuration does not.
         path: the file to make.
         what: the arguments of `provenance`.
 
@@ -150,7 +151,9 @@ def save(ds: xr.Dataset, path: Path, **what) -> Path:
     Raises:
         OSError, ValueError: as for `write`.
     """
-    return write(ds.assign_attrs({**ds.attrs, **provenance(**what)}), path)
+    known = provenance(**what)
+    known["dtype"] = ds.attrs.get("dtype", known["dtype"])  # what a run says of itself
+    return write(ds.assign_attrs({**ds.attrs, **known}), path)
 
 
 def read(path: Path) -> xr.Dataset:

@@ -41,6 +41,12 @@ def test_what_is_saved_reads_back_with_its_provenance(root):
     assert '"width": 8' in found.attrs["config"]
 
 
+def test_a_run_that_names_its_precision_is_believed(root):
+    for named, attrs in (("float32", {"dtype": "float32"}), ("float64", {})):
+        path = results.save(dataset().assign_attrs(attrs), root / f"{named}.nc", **WHAT)
+        assert results.read(path).attrs["dtype"] == named
+
+
 def test_a_result_without_provenance_is_refused(root):
     path = results.write(dataset(), root / "bare.nc")
     with pytest.raises(ValueError, match="not a result of this project"):

@@ -187,4 +187,5 @@ def run(config: Config) -> xr.Dataset:
             "compared": ["root of the AGOP", "AGOP", "chance"],
             "matrix": ["weights", "root of the AGOP"],
         },
+        attrs={"dtype": "float32"},
     )

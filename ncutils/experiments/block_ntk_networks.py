@@ -255,4 +255,5 @@ def _dataset(config: Config, grid, fitted: training.Fitted, extra: dict) -> xr.D
             "classes": 10,
             "steps_per_epoch": config.train_per_class // config.batch_per_class,
         },
+        attrs={"dtype": "float32"},
     )

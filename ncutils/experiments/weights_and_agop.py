@@ -324,4 +324,5 @@ def run(config: Config) -> xr.Dataset:
             "inputs": X.shape[1],
             "learning_rate": config.learning_rate,
         },
+        attrs={"dtype": "float32"},
     )
