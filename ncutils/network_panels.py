@@ -6,11 +6,13 @@ variables over run and epoch, as `experiments.block_ntk_networks` makes them.
 
 from collections.abc import Iterable
 
+import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 
 from ncutils import plotting
 
@@ -27,6 +29,11 @@ TITLES = {
     "nc2": "d) NC2",
     "nc3": "e) NC3",
 }
+#: The arrays that `whole_end` shows, at their last epoch.
+AT_THE_END = [
+    *("test_accuracy", "nc1", "nc2", "nc3", "norm_means", "norm_within", "norm_global"),
+    *("alignment_outputs", "alignment_features", "invariant_alignment"),
+]
 
 
 def plain_log(axis: Axis) -> None:
@@ -149,3 +156,22 @@ def at_the_end(axes: Iterable[Axes], fitted: xr.Dataset) -> None:
     for ax in axes:
         plain_log(ax.xaxis)
         ax.legend(loc="best", fontsize="x-small")
+
+
+def whole_end(runs: xr.Dataset, fit: xr.Dataset, *, lowest: float) -> Figure:
+    """Panes f to j of P2's Fig. 2, and the alignment of the invariant against NC1.
+
+    Args:
+        runs: all runs. fit: those that fit. lowest: test accuracy at which the axes begin.
+
+    Returns:
+        The figure; the arrays it shows are `AT_THE_END` of `runs`.
+    """
+    fig, axes = plt.subplots(2, 3, figsize=(9.6, 5.8))
+    against_accuracy(axes[0], runs, lowest=lowest)
+    at_the_end(axes[1, :2], fit)
+    end = fit.isel(epoch=-1)
+    scatter(axes[1, 2], end.nc1, end.invariant_alignment)
+    axes[1, 2].set(title="alignment of the invariant", xscale="log", xlabel="NC1")
+    plain_log(axes[1, 2].xaxis)
+    return fig

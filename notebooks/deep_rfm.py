@@ -566,6 +566,8 @@ claims.record(
 # %% [markdown]
 # ## What to take away
 #
+# One control was exchanged after it had been measured: that of {claim}`P3-F4-NC2` was first the identity with cosine features, and it passed, so it could not serve. That it passes is now a claim of its own, {claim}`P3-X-NC2-FREE`.
+#
 # - One AGOP per layer collapses any labels, on any data, without training. The controls leave no other cause.
 # - How far it goes is decided by the random map: smooth maps let it go on geometrically, a kernel with a cusp stops it.
 # - Collapse of the training samples and recognition of others are different things. Here the first comes, and the second gets worse.

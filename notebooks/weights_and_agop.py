@@ -355,7 +355,7 @@ for name in ("P3-F2B", "P3-F8", "P3-F9", "P3-F11", "P3-F12"):
 #
 # - {claim}`P3-F2` In every layer most of the drop belongs to $SV^\top$.
 # - {claim}`P3-F7` Over the whole network also at larger initial weights, with a smaller majority.
-# - {claim}`P3-F7-AGOP` The fourth root of the AGOP does the same.
+# - {claim}`P3-F7-AGOP` The fourth root of the AGOP does the same (the tolerance was set after a first look).
 # - {claim}`P3-F10` Variance within classes vanishes in the last hidden layer.
 # - {claim}`P3-F10-LOSS` The loss goes to zero.
 # - {claim}`P3-NFA-MLP` $W^\top W$ correlates with the square root of the AGOP.
