@@ -20,6 +20,10 @@ import xarray as xr
 import ncutils
 from ncutils import workspace
 
+#: Sizes of a run: the scales of the book, and that of single longer runs which were made
+#: once, are archived, and look the same at every scale of the book.
+SIZES = (*workspace.SCALES, "workstation")
+
 REQUIRED = (
     "experiment",
     "cell",
@@ -35,6 +39,17 @@ REQUIRED = (
     "seconds",
     "peak_memory_mb",
 )
+
+
+def check_size(size: str) -> str:
+    """Return `size` if it is one of `SIZES`.
+
+    Raises:
+        ValueError: for any other name.
+    """
+    if size not in SIZES:
+        raise ValueError(f"unknown size {size!r}: choose one of {', '.join(SIZES)}")
+    return size
 
 
 def peak_memory_mb() -> float:
@@ -54,7 +69,7 @@ def provenance(*, experiment: str, cell: str, scale: str, config, seconds: float
     """The attributes that every result file carries.
 
     Args:
-        experiment, cell, scale: what was run.
+        experiment, cell, scale: what was run; the scale is one of `SIZES`.
         config: the frozen dataclass that decided the numbers; its field `seeds`, or
             else `seed`, is repeated as an attribute of its own.
         seconds: wall-clock time of the run.
@@ -67,7 +82,7 @@ def provenance(*, experiment: str, cell: str, scale: str, config, seconds: float
     return {
         "experiment": experiment,
         "cell": cell,
-        "scale": workspace.check_scale(scale),
+        "scale": check_size(scale),
         "config": json.dumps(fields, sort_keys=True, default=str),
         "commit": workspace.commit(),
         "source": workspace.experiment_digest(experiment),
@@ -84,12 +99,13 @@ def provenance(*, experiment: str, cell: str, scale: str, config, seconds: float
 
 def path_of(experiment: str, cell: str, *, scale: str) -> Path:
     """Where this result is made: `_build/<scale>/results/<experiment>/<cell>.nc`."""
-    return workspace.build_dir(scale) / "results" / experiment / f"{cell}.nc"
+    build = workspace.project_root() / "_build" / check_size(scale)
+    return build / "results" / experiment / f"{cell}.nc"
 
 
 def archive_path(experiment: str, cell: str, *, scale: str) -> Path:
     """Where this result is kept for good: `results/<experiment>/<cell>.<scale>.nc`."""
-    workspace.check_scale(scale)
+    check_size(scale)
     return workspace.project_root() / "results" / experiment / f"{cell}.{scale}.nc"
 
 
@@ -183,7 +199,7 @@ def load(experiment: str, cell: str, *, scale: str) -> xr.Dataset:
     Args:
         experiment: module name in `ncutils.experiments`.
         cell: one of its `CELLS`.
-        scale: "smoke", "quick" or "paper".
+        scale: "smoke", "quick" or "paper", or "workstation" for a longer run that is archived.
 
     Returns:
         The dataset, with its provenance as attributes.

@@ -158,8 +158,10 @@ def test_the_pairs_are_the_papers_nine_with_its_schedule():
     assert len(shorter.learning_rates) == 20
     assert (shorter.side, shorter.kernel_per_class) == (32, 4)
     assert network_pairs.Config.at("resnet20_mnist_cross_entropy", "paper").loss == "ce"
-    with pytest.raises(ValueError, match="scale paper only"):
+    with pytest.raises(ValueError, match="at scale paper, not at quick"):
         network_pairs.Config.at("resnet20_mnist", "quick")
+    with pytest.raises(ValueError, match="at scale paper, not at workstation"):
+        network_pairs.Config.at("vgg11_mnist", "workstation")
     with pytest.raises(ValueError, match="unknown cell"):
         network_pairs.Config.at("alexnet", "paper")
 

@@ -20,7 +20,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m ncutils.experiments", description=__doc__)
     parser.add_argument("name", choices=names(), help="an experiment")
     parser.add_argument("cell", help="one of its CELLS")
-    parser.add_argument("--scale", choices=workspace.SCALES, default="quick")
+    parser.add_argument(
+        "--scale",
+        default="quick",
+        help=f"{', '.join(workspace.SCALES)}, or workstation where the experiment has it",
+    )
     parser.add_argument(
         "--archive", action="store_true", help="also keep the result in results/ for good"
     )
@@ -37,11 +41,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(
             f"{args.name} has no cell {args.cell!r}: choose from {', '.join(module.CELLS)}"
         )
+    if args.scale not in results.SIZES:
+        known = ", ".join(map(repr, results.SIZES))
+        parser.error(f"argument --scale: invalid choice: {args.scale!r} (choose from {known})")
     what = {"experiment": args.name, "cell": args.cell, "scale": args.scale}
     config = module.Config.at(args.cell, args.scale)
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     ds = module.run(config)
-    seconds = time.perf_counter() - started
+    seconds, busy = time.perf_counter() - started, time.process_time() - busy
+    ds = ds.assign_attrs(processor_seconds=round(busy, 1))
     path = results.path_of(args.name, args.cell, scale=args.scale)
     results.save(ds, path, **what, config=config, seconds=seconds)
     print(f"{path}: {seconds:.1f} s")

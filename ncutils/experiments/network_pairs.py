@@ -1,17 +1,18 @@
 """P2's own networks: nine pairs of architecture and data set, and one with cross-entropy.
 
 Each cell is the paper's schedule, 400 epochs for every learning rate and initialisation,
-and hours on a GPU; it exists at scale "paper" only. No page waits for these cells: those
-of whose results there is an archive are shown.
+and hours on a GPU; all exist at scale "paper". One of them, `resnet20_mnist`, is also
+there at size "workstation": half the width, half the pixels and a tenth of the epochs,
+for a quarter of an hour of one core. No page waits for these cells: those of whose
+results there is an archive are shown.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
-from ncutils import workspace
 from ncutils.experiments import _network_settings as settings
 from ncutils.experiments.block_ntk_networks import operations, run
 
@@ -33,20 +34,41 @@ CELLS = (*PAIRS, "resnet20_mnist_cross_entropy")
 
 @dataclass(frozen=True)
 class Config(settings.Config):
-    """As for the narrow networks; `at` gives the paper's settings."""
+    """As for the narrow networks; `at` gives the paper's settings, or a tenth of them."""
 
     @classmethod
     def at(cls, cell: str, scale: str) -> "Config":
-        """The paper's settings of one pair.
+        """The paper's settings of one pair; of ResNet20 on MNIST also smaller ones.
+
+        Size "workstation" keeps the depth, the schedule divided by ten, the largest
+        learning rate, a third and a ninth of it, and the three initialisations. Width and
+        side are halved and a class has 300 samples.
 
         Raises:
-            ValueError: for an unknown cell, or another scale than "paper".
+            ValueError: for an unknown cell, or another scale than "paper" or this one.
 
         Source: P2 Section 6, Appendix C and released code. Kernels and the invariant are
             taken at 40 epochs, not at every second one.
         """
-        if workspace.check_scale(scale) != "paper":
-            raise ValueError(f"P2's own networks exist at scale paper only, not at {scale}")
+        if scale == "workstation" and cell == "resnet20_mnist":
+            return replace(
+                cls.at(cell, "paper"),
+                network="resnet",
+                shape=((8, 16, 32), (3, 3, 3)),
+                side=14,
+                train_per_class=300,
+                test_per_class=200,
+                learning_rates=tuple(float(10**0.25 / part) for part in (9, 3, 1)),
+                epochs=40,
+                record_at=(0, 1, 3, 6, 12, 18, 24, 32, 40),
+                drop_every=12,
+                kernel_per_class=4,
+                component_per_class=2,
+                norm_momentum=0.9,  # a hundredth of the paper's steps: averages must be shorter
+                chunk=16,
+            )
+        if scale != "paper":
+            raise ValueError(f"{cell} of P2's own networks exists at scale paper, not at {scale}")
         if cell not in CELLS:
             raise ValueError(f"unknown cell {cell!r}: choose one of {', '.join(CELLS)}")
         network, dataset = PAIRS[cell.removesuffix("_cross_entropy")]
