@@ -12,12 +12,15 @@ the source and the lock cover them.
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import yaml
 
 from ncutils import workspace
 from ncutils.experiments import catalogue
+
+STAGING = tuple(f"pipeline/{name}.py" for name in ("stage", "launch", "plain"))
 
 
 def digest(*parts: object) -> str:
@@ -78,7 +81,8 @@ def book(scale: str) -> str:
     prose = [path for path in sorted((root / "book").rglob("*")) if path.is_file()]
     return digest(
         ledger(scale),
-        *(root / name for name in ("_config.yml", "_toc.yml", "pipeline/stage.py")),
+        *(root / name for name in ("_config.yml", "_toc.yml", *STAGING)),
+        os.environ.get("NCUTILS_REPOSITORY", ""),  # where the buttons lead
         *sorted((root / "ncutils").rglob("*.py")),  # the reference shows them
         *(f"{path.relative_to(root)}{digest(path)}" for path in prose if path.suffix != ".pyc"),
     )

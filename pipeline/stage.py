@@ -1,9 +1,10 @@
 """Put the sources of the book together and typeset them: `python -m pipeline.stage`.
 
-The tree `_build/<scale>/source/` holds the prose, the executed notebooks, and
-the ledger, figures and page records that the book's extensions read. Nothing
-else of the project is in it, so nothing else can end up on a page. The HTML
-replaces the old one only when it is complete.
+The tree `_build/<scale>/source/` holds the prose, the executed notebooks, the
+ledger, figures and page records that the book's extensions read, and for each
+page its data in one file and a notebook to run. Nothing else of the project is
+in it, so nothing else can end up on a page. The HTML replaces the old one only
+when it is complete.
 """
 
 import argparse
@@ -12,10 +13,42 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from collections import Counter
 from pathlib import Path
 
 from ncutils import claims, workspace
+from pipeline import launch
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in a bundle: the same content, the same bytes
+
+
+def bundle(source: Path, page: str, target: Path) -> bool:
+    """Put a page's record and the arrays of its figures into one ZIP file.
+
+    Args:
+        source: a staged tree with `figures/` and `pages/`.
+        page: stem of the notebook.
+        target: the file to write.
+
+    Returns:
+        Whether the page has figures; without any, no file is written.
+    """
+    files = [source / "pages" / f"{page}.json"]
+    for about in sorted((source / "figures").glob("*.json")):
+        figure = json.loads(about.read_text(encoding="utf-8"))
+        if figure.get("page") == page:
+            names = [figure["files"][kind] for kind in ("csv", "nc") if kind in figure["files"]]
+            files += [about, *(about.with_name(Path(name).name) for name in names)]
+    if len(files) == 1:
+        return False
+    target.parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(target, "w") as made:
+        for file in files:
+            about = zipfile.ZipInfo(f"{target.stem}/{file.name}", EPOCH)
+            about.external_attr = 0o644 << 16
+            made.writestr(about, file.read_bytes(), zipfile.ZIP_DEFLATED, compresslevel=6)
+    return True
 
 
 def stage(scale: str) -> Path:
@@ -33,6 +66,10 @@ def stage(scale: str) -> Path:
         if (build / folder).is_dir():
             shutil.copytree(build / folder, source / folder)
     shutil.copy(build / "ledger.json", source)
+    for record in sorted((source / "pages").glob("*.json")):
+        bundle(source, record.stem, source / "data" / f"{record.stem}-{scale}.zip")
+    rows = json.loads((build / "ledger.json").read_text(encoding="utf-8"))["rows"]
+    launch.write(root, source, rows)
     return source
 
 

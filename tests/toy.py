@@ -113,7 +113,7 @@ def make(root: Path) -> Path:
     shutil.copytree(ROOT / "ncutils", root / "ncutils", ignore=ignore)
     shutil.copytree(ROOT / "pipeline", root / "pipeline", ignore=ignore)
     shutil.copytree(ROOT / "book", root / "book", ignore=shutil.ignore_patterns("*.md"))
-    for name in ("Snakefile", "_config.yml"):
+    for name in ("Snakefile", "_config.yml", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
     experiments = root / "ncutils" / "experiments"
     for module in experiments.glob("*.py"):
