@@ -7,6 +7,7 @@ of what was measured, so there is no place where one could be typed.
 
 import dataclasses
 import datetime
+import functools
 import json
 import math
 from pathlib import Path
@@ -106,7 +107,15 @@ def load(path: Path | None = None) -> dict[str, Claim]:
         ValueError: on a row that lacks a field, has one too many, repeats an id,
             depends on an unknown id, or cannot be judged.
     """
-    rows = _read(path or claims_file())
+    path = path or claims_file()
+    stat = path.stat()
+    # A page records dozens of claims, and reading the file takes longer than judging them.
+    return dict(_load(path, (stat.st_mtime_ns, stat.st_size)))
+
+
+@functools.lru_cache(maxsize=2)
+def _load(path: Path, stamp: tuple[int, int]) -> dict[str, Claim]:  # noqa: ARG001 (tells versions apart)
+    rows = _read(path)
     fields = {field.name: field for field in dataclasses.fields(Claim)}
     needed = {name for name, field in fields.items() if field.default is dataclasses.MISSING}
     claims: dict[str, Claim] = {}

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -46,15 +45,20 @@ class Saved:
     """A saved figure; a notebook shows it as a picture with its alternative text."""
 
     id: str
-    png: bytes = dataclasses.field(repr=False)
+    picture: bytes = dataclasses.field(repr=False)
     alt: str
+    kind: str = "image/png"
 
     def _repr_mimebundle_(self, include=None, exclude=None):  # noqa: ARG002
-        return {"image/png": self.png, "text/plain": f"{self.id}: {self.alt}"}
+        picture = self.picture.decode() if self.kind == "image/svg+xml" else self.picture
+        return {self.kind: picture, "text/plain": f"{self.id}: {self.alt}"}
 
 
 def save(fig: Figure, figure_id: str, *, scale: str, data: xr.Dataset, alt: str) -> Saved:
     """Write a figure as SVG (for light and dark pages) and PNG, with the arrays it shows.
+
+    At smoke scale there is no PNG: it is for taking along, and drawing takes most of the
+    time of a page.
 
     Args:
         fig: the figure; closed afterwards.
@@ -91,18 +95,20 @@ def save(fig: Figure, figure_id: str, *, scale: str, data: xr.Dataset, alt: str)
         with style():  # also for its hash salt: the same arrays give the same file
             fig.savefig(part, format="svg", metadata={"Date": None})
 
-    files, picture = {}, b""
+    files, picture, kind = {}, b"", "image/svg+xml"
     if os.environ.get("NCUTILS_PICTURES", "1") != "0":
         files["svg"] = put(".svg", svg)
-        fig.set_layout_engine("none")  # it has found its places; the second drawing keeps them
+        fig.set_layout_engine("none")  # it has found its places; a second drawing keeps them
         drawing = (folder / files["svg"]).read_text(encoding="utf-8")
         for light, dark in _DARK.items():
             drawing = drawing.replace(light, dark)
         files["dark_svg"] = put(
             ".dark.svg", lambda part: part.write_text(drawing, encoding="utf-8")
         )
-        files["png"] = put(".png", lambda part: fig.savefig(part, format="png", dpi=150))
-        picture = (folder / files["png"]).read_bytes()
+        picture = (folder / files["svg"]).read_bytes()
+        if scale != "smoke":
+            files["png"] = put(".png", lambda part: fig.savefig(part, format="png", dpi=150))
+            picture, kind = (folder / files["png"]).read_bytes(), "image/png"
     plt.close(fig)
     files["nc"] = results.write(data, folder / f"{figure_id}.nc").name
     if np.prod([*data.sizes.values(), 1]) <= 50_000:
@@ -121,11 +127,13 @@ def save(fig: Figure, figure_id: str, *, scale: str, data: xr.Dataset, alt: str)
     }
     text = json.dumps(about, indent=1, ensure_ascii=False, default=str)
     put(".json", lambda part: part.write_text(text, encoding="utf-8"))
-    return Saved(figure_id, picture, alt)
+    return Saved(figure_id, picture, alt, kind)
 
 
 def shades(colour: str, count: int) -> list:
     """`count` colours from a light tint of `colour` to the colour itself."""
+    import seaborn as sns  # brings all of scipy.stats: a second that half of the pages can save
+
     return sns.light_palette(colour, n_colors=count + 2)[2:]
 
 

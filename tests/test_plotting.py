@@ -29,7 +29,8 @@ ALT = "Two curves of log NC1 that rise with the input dimension."
 
 
 def test_a_saved_figure_has_every_form_its_arrays_and_its_provenance(root):
-    shown = plotting.save(draw(), "p1-toy", scale="smoke", data=panels(), alt=ALT)
+    root = root.parents[1] / "quick" / "figures"
+    shown = plotting.save(draw(), "p1-toy", scale="quick", data=panels(), alt=ALT)
     about = json.loads((root / "p1-toy.json").read_text())
     assert set(about["files"]) == {"svg", "dark_svg", "png", "nc", "csv"}
     assert all((root / name).stat().st_size > 0 for name in about["files"].values())
@@ -37,6 +38,12 @@ def test_a_saved_figure_has_every_form_its_arrays_and_its_provenance(root):
     assert xr.open_dataset(root / "p1-toy.nc", engine="h5netcdf").load().equals(panels())
     assert shown._repr_mimebundle_()["image/png"].startswith(b"\x89PNG")
     assert not plt.get_fignums()
+
+
+def test_a_figure_of_a_test_run_is_shown_by_its_svg_and_has_no_png(root):
+    shown = plotting.save(draw(), "p1-toy", scale="smoke", data=panels(), alt=ALT)
+    assert not (root / "p1-toy.png").exists()
+    assert shown._repr_mimebundle_()["image/svg+xml"] == (root / "p1-toy.svg").read_text()
 
 
 def test_a_page_run_again_without_pictures_writes_its_arrays_and_no_picture(root, monkeypatch):
@@ -59,9 +66,10 @@ def test_the_dark_version_has_light_ink_on_dark_paper_and_the_same_curves(root):
 
 
 def test_the_same_figure_is_written_byte_for_byte_the_same(root):
-    first = plotting.save(draw(), "p1-toy", scale="smoke", data=panels(), alt=ALT).png
+    root = root.parents[1] / "quick" / "figures"
+    first = plotting.save(draw(), "p1-toy", scale="quick", data=panels(), alt=ALT).picture
     svg = (root / "p1-toy.svg").read_bytes()
-    assert plotting.save(draw(), "p1-toy", scale="smoke", data=panels(), alt=ALT).png == first
+    assert plotting.save(draw(), "p1-toy", scale="quick", data=panels(), alt=ALT).picture == first
     assert (root / "p1-toy.svg").read_bytes() == svg
 
 
