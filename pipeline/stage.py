@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 from ncutils import claims, workspace
-from pipeline import launch
+from pipeline import keys, launch
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in a bundle: the same content, the same bytes
 
@@ -51,6 +51,20 @@ def bundle(source: Path, page: str, target: Path) -> bool:
     return True
 
 
+def copy_results(source: Path, scale: str) -> None:
+    """Copy the result files that the pages' records name: the ledger offers them."""
+    for record in (source / "pages").glob("*.json"):
+        for used in json.loads(record.read_text(encoding="utf-8")).get("results", []):
+            experiment, cell = used["experiment"], used["cell"]
+            file = keys.archived(scale, experiment, cell)
+            if not file.is_file():
+                file = workspace.build_dir(scale) / "results" / experiment / f"{cell}.nc"
+            if file.is_file():
+                target = source / "results" / experiment / f"{cell}.nc"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, target)
+
+
 def stage(scale: str) -> Path:
     """Copy what the book is made of into `_build/<scale>/source/`, from nothing."""
     root, build = workspace.project_root(), workspace.build_dir(scale)
@@ -65,6 +79,7 @@ def stage(scale: str) -> Path:
     for folder in ("figures", "pages"):
         if (build / folder).is_dir():
             shutil.copytree(build / folder, source / folder)
+    copy_results(source, scale)
     shutil.copy(build / "ledger.json", source)
     for record in sorted((source / "pages").glob("*.json")):
         bundle(source, record.stem, source / "data" / f"{record.stem}-{scale}.zip")

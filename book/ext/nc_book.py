@@ -10,10 +10,11 @@ warning, and the book is built with warnings as errors.
 from pathlib import Path
 from typing import ClassVar
 
+import nc_places
 from docutils import nodes
 from docutils.parsers.rst import directives
 from nc_data import FIELDS, Ledger, provenance, read_json, slug
-from nc_ledger import LedgerDirective, ScorecardDirective
+from nc_ledger import LedgerDirective, ScorecardDirective, SensitivityDirective
 from nc_nodes import (
     close_element,
     download,
@@ -156,7 +157,12 @@ def start(app):
 
 def prepare(app, env, docnames):
     """Give the environment its records; they are kept between builds."""
-    for name, empty in (("nc_rows", {}), ("nc_places", {}), ("nc_generated", set())):
+    for name, empty in (
+        ("nc_rows", {}),
+        ("nc_places", {}),
+        ("nc_found", {}),
+        ("nc_generated", set()),
+    ):
         if not hasattr(env, name):
             setattr(env, name, empty)
 
@@ -167,6 +173,7 @@ def forget(app, env, docname):
     env.nc_rows = {key: place for key, place in env.nc_rows.items() if place[0] != docname}
     for places in env.nc_places.values():
         places[:] = [place for place in places if place != docname]
+    nc_places.forget(env, docname)
     env.nc_generated.discard(docname)
 
 
@@ -197,25 +204,13 @@ def add_page_line(app, doctree):
     title.parent.insert(title.parent.index(title) + 1, line)
 
 
-def place_of(env, claim: str, page: str) -> tuple[str, str | None] | None:
-    """Where a reader meets a claim: its own page, its badge there, or any badge."""
-    places = sorted(env.nc_places.get(claim, ()))
-    own = [f"notebooks/{page}", f"book/{page}"]
-    for name in own:
-        if name in places:
-            return name, f"at-{slug(claim)}"
-    for name in own:
-        if name in env.found_docs:
-            return name, None
-    return (places[0], f"at-{slug(claim)}") if places else None
-
-
 def target_of(env, node) -> tuple[str, str | None] | None:
     """The page and anchor that one of our links points to."""
     if "nc_row" in node:
         return env.nc_rows.get(node["nc_row"])
     if "nc_place" in node:
-        return place_of(env, node["nc_place"], node["nc_page"])
+        place = nc_places.place_of(env, node["nc_place"], node["nc_page"])
+        return place and (place.page, place.anchor or None)
     home = env.nc_rows.get(node["nc_table"])
     paper = env.app.nc_ledger.rows[node["nc_table"]]["paper"]
     return home and (home[0], f"ledger-{slug(paper)}")
@@ -223,6 +218,9 @@ def target_of(env, node) -> tuple[str, str | None] | None:
 
 def link(app, doctree, docname):
     """Give every link of ours its address, now that all pages are known."""
+    for node in list(doctree.findall(element)):
+        if "nc_trail" in node:
+            nc_places.Trail(app, docname).fill(node, app.nc_ledger.rows[node["nc_trail"]])
     for node in list(doctree.findall(nodes.reference)):
         if not {"nc_row", "nc_place", "nc_table"} & set(node.attributes):
             continue
@@ -251,10 +249,12 @@ def setup(app):
     app.add_directive("nc-figure", FigureDirective)
     app.add_directive("ledger", LedgerDirective)
     app.add_directive("scorecard", ScorecardDirective)
+    app.add_directive("sensitivity", SensitivityDirective)
     app.connect("builder-inited", start)
     app.connect("env-before-read-docs", prepare)
     app.connect("env-purge-doc", forget)
     app.connect("env-get-outdated", outdated)
     app.connect("doctree-read", add_page_line)
+    app.connect("doctree-read", nc_places.collect)
     app.connect("doctree-resolved", link)
     return {"parallel_read_safe": False, "parallel_write_safe": True, "env_version": 1}

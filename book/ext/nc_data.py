@@ -145,6 +145,17 @@ def provenance(record: dict, *, verb: str) -> list[str]:
     return [part for part in parts if part]
 
 
+def distance(row: dict) -> float | None:
+    """How far a measured value is inside its tolerance; negative outside, None unmeasured."""
+    value, expected, tolerance = (row.get(key) for key in ("value", "expected", "tolerance"))
+    if value is None:
+        return None
+    if row["relation"] == "==":
+        return tolerance - abs(value - expected)
+    side = 1 if row["relation"] == "<=" else -1
+    return side * (expected - value) + tolerance
+
+
 class Ledger:
     """The judged claims of one build."""
 
@@ -171,3 +182,7 @@ class Ledger:
             row["verdict"] == verdict and paper in (None, row["paper"])
             for row in self.rows.values()
         )
+
+    def carried(self, claim: str) -> list[str]:
+        """The claims that rest on this one."""
+        return [name for name, row in self.rows.items() if claim in (row.get("depends") or [])]

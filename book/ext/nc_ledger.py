@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
-from nc_data import PAPERS, VERDICTS, slug
+from nc_data import PAPERS, VERDICTS, distance, slug
 from nc_nodes import condition, find_row, logger, make, number, verdict_mark
 from sphinx.util.docutils import SphinxDirective
 
@@ -72,15 +72,11 @@ class LedgerDirective(SphinxDirective):
         return self.parse_inline(text)[0]
 
     def claim(self, row: dict):
-        page = row["page"]
-        place = nodes.reference(
-            "", page.replace("_", " "), internal=True, nc_place=row["id"], nc_page=page
-        )
-        rests = []
-        for other in row.get("depends") or []:
-            find_row(self.env, other, self.get_location())
-            link = nodes.reference("", other, internal=True, nc_row=other)
-            rests += [" · rests on " if not rests else ", ", link]
+        places = small()
+        places["nc_trail"] = row["id"]
+        rests = self.others(row.get("depends") or [], "Rests on ")
+        carries = self.others(self.env.app.nc_ledger.carried(row["id"]), "Carries ")
+        between = [nodes.Text(" · ")] if rests and carries else []
         return [
             make(
                 "div",
@@ -90,8 +86,18 @@ class LedgerDirective(SphinxDirective):
             ),
             make("div", *self.inline(row["statement"]), classes=["nc-statement"]),
             small("Measured: ", *self.inline(row["quantity"])),
-            small(f"{row['kind'].capitalize()} · on the page ", place, *rests),
+            places,
+            *([small(*rests, *between, *carries)] if rests or carries else []),
         ]
+
+    def others(self, claims: list[str], word: str) -> list[nodes.Node]:
+        """Links to the rows of other claims, with a word before them."""
+        line: list[nodes.Node] = []
+        for other in claims:
+            find_row(self.env, other, self.get_location())
+            line.append(nodes.Text(", " if line else word))
+            line.append(nodes.reference("", other, internal=True, nc_row=other))
+        return line
 
     def stated(self, row: dict):
         lines = [make("div", *condition(row), classes=["nc-figure-number"])]
@@ -119,6 +125,10 @@ class LedgerDirective(SphinxDirective):
         lines = [verdict_mark(row["verdict"])]
         if row.get("reason"):
             lines.append(small(*self.inline(row["reason"])))
+        away = distance(row)
+        if away is not None:
+            word = " inside" if away >= 0 else " outside"
+            lines.append(small(*number(abs(away), 2), word))
         half, double = row.get("half_tolerance"), row.get("double_tolerance")
         if half and double and row.get("value") is not None:
             if half == double == row["verdict"]:
@@ -126,6 +136,35 @@ class LedgerDirective(SphinxDirective):
             else:
                 lines.append(small(f"half the tolerance: {half}; double: {double}"))
         return lines
+
+
+class SensitivityDirective(SphinxDirective):
+    """How many verdicts hang on the size of the tolerance, and which."""
+
+    def run(self):
+        ledger = self.env.app.nc_ledger
+        self.env.note_dependency(str(ledger.path))
+        self.env.nc_generated.add(self.env.docname)
+        rows = [row for row in ledger.rows.values() if row.get("value") is not None]
+        fixed = sum(not row.get("tolerance") and not row.get("deviation") for row in rows)
+        lead = make("p", f"Measured: {len(rows)} claims. ", classes=["nc-sensitivity"])
+        for words, key in (("half", "half_tolerance"), ("double", "double_tolerance")):
+            lead += self.changed(f"At {words} the tolerance", rows, key)
+        lead += nodes.Text(f"In {fixed} rows the tolerance is zero, so that neither can change.")
+        return [lead]
+
+    def changed(self, words: str, rows: list[dict], key: str) -> list[nodes.Node]:
+        """Which verdicts another tolerance would change, and into what."""
+        moved = [row for row in rows if row.get(key) not in (None, row["verdict"])]
+        if not moved:
+            return [nodes.Text(f"{words} no verdict changes. ")]
+        verb = "verdict changes" if len(moved) == 1 else "verdicts change"
+        line: list[nodes.Node] = [nodes.Text(f"{words} {len(moved)} {verb}: ")]
+        for place, row in enumerate(moved):
+            link = nodes.reference("", row["id"], internal=True, nc_row=row["id"])
+            now, then = (VERDICTS[row[name]][0] for name in ("verdict", key))
+            line += [nodes.Text(", " * bool(place)), link, nodes.Text(f" ({now} → {then})")]
+        return [*line, nodes.Text(". ")]
 
 
 class ScorecardDirective(SphinxDirective):

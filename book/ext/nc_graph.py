@@ -1,0 +1,285 @@
+"""How claims rest on each other: ``{claim-graph} P1`` draws it, ``{claim-list} P1`` tells it.
+
+A claim stands to the right of everything it rests on. The picture is SVG in the page,
+made when the book is: its colours are those of the style sheet, so that it follows the
+light and the dark page, and each claim is a link to its row of the ledger.
+"""
+
+from collections import defaultdict
+from graphlib import CycleError, TopologicalSorter
+from html import escape
+from itertools import pairwise
+from typing import ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from nc_data import PAPERS, VERDICTS
+from nc_nodes import badge, logger, make, verdict_mark
+from sphinx.util.docutils import SphinxDirective
+
+#: The icons of the verdicts on a square of 16, filled where the flag says so; as in nc.css.
+ICONS = {
+    "nc-holds": ("M3 8.6l3.3 3.3L13 4.6", False),
+    "nc-deviates": ("M2 6.4c2-2.6 4-2.6 6-.6s4 2 6-.6M2 11.4c2-2.6 4-2.6 6-.6s4 2 6-.6", False),
+    "nc-fails": ("M4 4l8 8M12 4l-8 8", False),
+    "nc-undecided": (
+        "M1.3 8a1.7 1.7 0 1 0 3.4 0a1.7 1.7 0 1 0-3.4 0M6.3 8a1.7 1.7 0 1 0 3.4 0a1.7 1.7 0 1 0"
+        "-3.4 0M11.3 8a1.7 1.7 0 1 0 3.4 0a1.7 1.7 0 1 0-3.4 0",
+        True,
+    ),
+    "nc-absent": ("M3 8h10", False),
+}
+
+WIDTH, HEIGHT, GAP, STEP, MARGIN = 122, 24, 46, 31, 6
+#: At most so many claims are drawn; a paper with more needs another picture.
+LARGEST = 80
+
+Edge = tuple[str, str]  # a claim and one that rests on it
+
+
+class graph(nodes.General, nodes.Element):
+    """A picture whose links wait for the addresses of the rows."""
+
+
+def edges_of(rows: dict[str, dict], paper: str | None = None) -> list[Edge]:
+    """Every pair of a claim and one that rests on it, of one paper or of all.
+
+    Raises:
+        ValueError: on a dependency without a row, or on claims that rest on each other
+            in a circle.
+    """
+    found = [(other, row["id"]) for row in rows.values() for other in row.get("depends") or []]
+    if strange := [pair for pair in found if pair[0] not in rows]:
+        raise ValueError(f"claim {strange[0][1]} rests on unknown {strange[0][0]}")
+    before = defaultdict(set)
+    for first, then in found:
+        before[then].add(first)
+    try:
+        TopologicalSorter(before).prepare()
+    except CycleError as error:
+        circle = " rests on ".join(reversed(error.args[1]))
+        raise ValueError(f"claims rest on each other in a circle: {circle}") from None
+    return [pair for pair in found if paper in (None, rows[pair[1]]["paper"])]
+
+
+def families(edges: list[Edge]) -> list[list[Edge]]:
+    """Edges by connected part, the largest first."""
+    home: dict[str, set[str]] = {}
+    for pair in edges:
+        merged = set().union(*(home.get(claim, {claim}) for claim in pair))
+        home |= dict.fromkeys(merged, merged)
+    parts = defaultdict(list)
+    for pair in edges:
+        parts[id(home[pair[0]])].append(pair)
+    return sorted(parts.values(), key=len, reverse=True)
+
+
+def layers(edges: list[Edge]) -> dict[str, int]:
+    """How many steps each claim is from the ground; a claim no earlier than it must be.
+
+    A claim on which others rest, and which rests on none, moves up to just before the first
+    of them.
+    """
+    before, after = defaultdict(set), defaultdict(set)
+    for first, then in edges:
+        before[then].add(first)
+        after[first].add(then)
+    level: dict[str, int] = {}
+    for claim in TopologicalSorter(before).static_order():
+        level[claim] = 1 + max((level[other] for other in before[claim]), default=-1)
+    for claim in level:
+        if not before[claim]:
+            level[claim] = min(level[other] for other in after[claim]) - 1
+    return level
+
+
+def placed(edges: list[Edge]) -> tuple[dict[str, tuple[int, float]], list[list]]:
+    """The layer and height of each claim of one family, and the course of each edge.
+
+    An edge over several layers passes through a place of its own in each of them. The
+    order within a layer is by the mean of the neighbours, to and fro a few times.
+    """
+    level = layers(edges)
+    columns: list[list] = [[] for _ in range(1 + max(level.values()))]
+    for claim, place in level.items():
+        columns[place].append(claim)
+    courses, near = [], defaultdict(list)
+    for first, then in edges:
+        course: list = [first]
+        for place in range(level[first] + 1, level[then]):
+            columns[place].append((first, then, place))
+            course.append((first, then, place))
+        course.append(then)
+        courses.append(course)
+        for one, other in pairwise(course):
+            near[one].append(other)
+            near[other].append(one)
+    height = {one: float(k) for column in columns for k, one in enumerate(column)}
+    for sweep in range(12):
+        for column in columns if sweep % 2 == 0 else reversed(columns):
+            settle(column, near, height)
+    top = min(height.values())
+    flat = {one: (place, height[one] - top) for place, col in enumerate(columns) for one in col}
+    return {claim: flat[claim] for claim in level}, [[flat[one] for one in c] for c in courses]
+
+
+def settle(column: list, near: dict, height: dict) -> None:
+    """Order one layer by the mean height of its neighbours, each at least a step apart."""
+    wish = {one: sum(height[other] for other in near[one]) / len(near[one]) for one in column}
+    column.sort(key=lambda one: (wish[one], str(one)))
+    for k, one in enumerate(column):
+        height[one] = wish[one] if k == 0 else max(wish[one], height[column[k - 1]] + 1)
+    # What was pushed down comes back half-way: the column keeps the mean of its wishes.
+    drift = sum(height[one] - wish[one] for one in column) / len(column)
+    for one in column:
+        height[one] -= drift
+
+
+def course_path(points: list[tuple[float, float]]) -> str:
+    """A curve from the right side of one claim through places to the left side of another."""
+    path = f"M{points[0][0] + WIDTH:.0f} {points[0][1]:.0f}"
+    at = points[0][0] + WIDTH
+    for k, (x, y) in enumerate(points[1:], 1):
+        bend = (at + x) / 2
+        path += f"C{bend:.0f} {points[k - 1][1]:.0f} {bend:.0f} {y:.0f} {x:.0f} {y:.0f}"
+        at = x
+        if k < len(points) - 1:
+            at = x + WIDTH
+            path += f"H{at:.0f}"
+    return path
+
+
+def claim_box(row: dict, address: str | None, x: float, y: float) -> str:
+    """One claim: a frame, the icon of its verdict, its id, and the rest in words."""
+    word, css = VERDICTS[row["verdict"]]
+    icon, filled = ICONS[css]
+    words = escape(f"{row['id']}, {word}: {row['statement'].replace('$', '')}")
+    look = ' class="nc-filled"' if filled else ""
+    shape = (
+        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="5"/>'
+        f'<path d="{icon}" transform="translate(5 5) scale(.875)"{look}/>'
+        f'<text x="23" y="16">{escape(row["id"])}</text><title>{words}</title>'
+    )
+    frame = f'class="{css}" transform="translate({x:.0f} {y - HEIGHT / 2:.0f})"'
+    if address is None:
+        return f"<g {frame}>{shape}</g>"
+    return f'<a {frame} href="{escape(address)}" aria-label="{words}">{shape}</a>'
+
+
+def svg(edges: list[Edge], rows: dict[str, dict], addresses: dict[str, str], label: str) -> str:
+    """The picture of one paper, families below each other."""
+    boxes, lines, top, right = [], [], MARGIN + HEIGHT / 2, 0.0
+    for family in families(edges):
+        places, courses = placed(family)
+        spots = {
+            claim: (MARGIN + place * (WIDTH + GAP), top + height * STEP)
+            for claim, (place, height) in places.items()
+        }
+        for (first, _), course in zip(family, courses, strict=True):
+            points = [(MARGIN + p * (WIDTH + GAP), top + h * STEP) for p, h in course]
+            shaky = ' class="nc-shaky"' if rows[first]["verdict"] == "fails" else ""
+            lines.append(f'<path d="{course_path(points)}"{shaky} marker-end="url(#nc-tip)"/>')
+        for claim, (x, y) in spots.items():
+            boxes.append(claim_box(rows[claim], addresses.get(claim), x, y))
+            right = max(right, x + WIDTH)
+        deepest = max(
+            [y for _, y in spots.values()] + [top + h * STEP for c in courses for _, h in c]
+        )
+        top = deepest + STEP * 1.25
+    size = f"{right + MARGIN:.0f}", f"{top - STEP * 1.25 + HEIGHT / 2 + MARGIN:.0f}"
+    return (
+        f'<svg viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}" height="{size[1]}" '
+        f'role="group" aria-label="{escape(label)}">'
+        '<defs><marker id="nc-tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" '
+        'markerHeight="7" orient="auto"><path d="M0 .8L8 4L0 7.2z"/></marker></defs>'
+        f'<g class="nc-edges">{"".join(lines)}</g>{"".join(boxes)}</svg>'
+    )
+
+
+class PaperDirective(SphinxDirective):
+    """What the picture and the list share: a paper, and its edges."""
+
+    required_arguments = 1
+    option_spec: ClassVar = {"class": directives.class_option}
+
+    def edges(self) -> list[Edge]:
+        """The edges of the paper, or none and a warning."""
+        ledger, paper = self.env.app.nc_ledger, self.arguments[0]
+        self.env.note_dependency(str(ledger.path))
+        self.env.nc_generated.add(self.env.docname)
+        problem = None
+        try:
+            found = edges_of(ledger.rows, paper)
+        except ValueError as error:
+            found, problem = [], str(error)
+        count = len({claim for pair in found for claim in pair})
+        if not problem and not found:
+            problem = f"no claim of {paper!r} rests on another"
+        if count > LARGEST:
+            problem = f"{count} claims of {paper} are too many for one picture of {LARGEST}"
+        if problem:
+            logger.warning("%s", problem, location=self.get_location(), type="nc_graph")
+        return found
+
+
+class GraphDirective(PaperDirective):
+    """``{claim-graph} P1``: the picture."""
+
+    def run(self):
+        edges = self.edges()
+        return [graph("", paper=self.arguments[0])] if edges else []
+
+
+class ListDirective(PaperDirective):
+    """``{claim-list} P1``: the same in words, for each claim what it rests on."""
+
+    def run(self):
+        rows, lines = self.env.app.nc_ledger.rows, defaultdict(list)
+        for first, then in self.edges():
+            lines[then].append(first)
+        items = []
+        for claim in (claim for claim in rows if claim in lines):
+            line = make("li", badge(rows[claim]), " rests on ")
+            for other in lines[claim]:
+                line += [badge(rows[other]), nodes.Text(" ")]
+            items.append(line)
+        words = f"{self.arguments[0]} in words: {len(items)} claims and what they rest on"
+        return [make("details", make("summary", words), make("ul", *items), classes=["nc-rests"])]
+
+
+class LegendDirective(SphinxDirective):
+    """``{claim-legend}``: the marks of the verdicts."""
+
+    def run(self):
+        line = make("p", classes=["nc-legend"])
+        for verdict in VERDICTS:
+            line += [verdict_mark(verdict), nodes.Text(" ")]
+        return [line]
+
+
+def draw(app, doctree, docname) -> None:
+    """Draw every picture, now that all rows have an address."""
+    rows = app.nc_ledger.rows
+    for node in list(doctree.findall(graph)):
+        paper, addresses = node["paper"], {}
+        for claim, (page, anchor) in app.env.nc_rows.items():
+            here = "" if page == docname else app.builder.get_relative_uri(docname, page)
+            addresses[claim] = f"{here}#{anchor}"
+        edges = edges_of(rows, paper)
+        label = f"How {len({c for e in edges for c in e})} claims of {paper} rest on each other"
+        picture = nodes.raw("", svg(edges, rows, addresses, label), format="html")
+        caption = make("figcaption", make("strong", paper), " ", PAPERS.get(paper, ""))
+        holder = make("div", picture, classes=["nc-graph"], tabindex="0", role="region")
+        holder["attributes"]["aria-label"] = f"Graph of the claims of {paper}; scrolls sideways"
+        node.replace_self(make("figure", caption, holder, classes=["nc-graph-figure"]))
+
+
+def setup(app):
+    """Register the directives; the picture is drawn when all pages are known."""
+    app.setup_extension("nc_book")
+    app.add_node(graph)
+    app.add_directive("claim-graph", GraphDirective)
+    app.add_directive("claim-list", ListDirective)
+    app.add_directive("claim-legend", LegendDirective)
+    app.connect("doctree-resolved", draw)
+    return {"parallel_read_safe": False, "parallel_write_safe": True, "env_version": 1}
