@@ -13,12 +13,20 @@
 # %% [markdown]
 # # The average gradient outer product
 #
-# Which directions of its input does a predictor use? Take the gradient of each output at each sample, and average the outer
-# products. The matrix that results is the tool of {cite:t}`beaglehole2024`, and the next three pages are about what it does to classes.
-# **What is it for the predictors that we can solve, and what has it to do with the weights of a network?**
+# :::{question}
+# Which directions of its input does a predictor use? What is the average gradient outer product of the
+# predictors that we can solve, and what has it to do with the weights of a network?
+# :::
+#
+# Take the gradient of each output of a predictor at each sample, and average the outer products. The matrix that results, the
+# {term}`AGOP`, is the tool of {cite:t}`beaglehole2024`, and the next three pages are about what it does to classes.
 #
 # For a linear map it is the Gram matrix of the weights, and one step with it collapses the classes. For a kernel machine it has a closed form. For a trained
 # network its square root correlates with the weights; but so it does before training.
+#
+# :::{symbols}
+# $\operatorname{AGOP}(f, X)$, $C$, $N$, $P$, $B_c$
+# :::
 
 # %% tags=["parameters"]
 SCALE = "quick"
@@ -202,3 +210,13 @@ claims.record(
     control=end.sel(compared="chance").max(),
     n=n,
 )
+
+# %% [markdown]
+# ## Verdicts
+#
+# For a linear map the AGOP is the Gram matrix of the weights, and one step with it collapses the classes. For a kernel machine it has a
+# closed form. In a trained network its root and the Gram matrix of the weights are correlated; they are before training as well, so that the
+# correlation alone does not say what training did.
+#
+# ```{verdicts}
+# ```

@@ -13,11 +13,19 @@
 # %% [markdown]
 # # Beyond balance
 #
-# The [theory of the last page](block_dynamics) wants classes of equal size and a kernel with exactly three values. Data sets are not like that: some classes are rare, some are tighter than others, and a measured kernel
-# is noisy. {cite:t}`seleznova2023` name these as open questions in their last section. **What is left of neural collapse when classes are unequal, kernel values differ from class to class, or entries carry noise?**
+# :::{question}
+# What is left of neural collapse when classes are unequal, when kernel values differ from class to class, or when entries carry noise?
+# :::
 #
-# In short: one conservation law holds for every fixed kernel that the neurons share. From balance NC1 survives everything, with a rate. The simplex does not, and what replaces it has a closed form. When the
+# The [theory of the last page](block_dynamics) wants classes of equal size and a kernel with exactly three values. Data sets are not like that: some classes are rare, some are tighter than others, and a measured kernel
+# is noisy. {cite:t}`seleznova2023` name these as open questions in their last section.
+#
+# In short: one conservation law holds for every fixed kernel that the neurons share. From {term}`balance` NC1 survives everything, with a rate. The {term}`simplex` does not, and what replaces it has a closed form. When the
 # neurons stop sharing the kernel, NC1 goes as well. This page goes beyond the paper; nothing on it is the authors' claim. Each statement is marked **proved**, **measured** or **open**.
+#
+# :::{symbols}
+# $C$, $N$, $\one$, $\kappa_d$, $\kappa_c$, $\kappa_n$, $\mu_{\text{single}}$, $R$, $H_1$, $E$
+# :::
 
 # %% tags=["parameters"]
 SCALE = "quick"
@@ -468,13 +476,10 @@ claims.record(
 #
 # ## Verdicts
 #
-# - {claim}`P2-X-INV` One matrix is conserved for every fixed kernel and all class sizes.
-# - {claim}`P2-X-NC1` A positive $E_K$ keeps the scatter of each class under a bound that falls like $1/t$.
-# - {claim}`P2-X-COLLAPSE` NC1 survives imbalance, values by class and noise.
-# - {claim}`P2-X-END` The frames at the end are those of the kernel of the class means.
-# - {claim}`P2-X-SUM` The biases sum to 1.
-# - {claim}`P2-X-IMB` A kernel aligned with the labels forgives imbalance, at a rate of one over the number of samples.
-# - {claim}`P2-X-NOISE` Noise bends the frames in proportion to its size.
-# - {claim}`P2-X-NOISE-M` If independent, it averages out within classes.
-# - {claim}`P2-X-NEURON` One kernel per neuron keeps one number per neuron.
-# - {claim}`P2-X-LOST` These numbers do not make NC1.
+# One matrix is conserved for every fixed kernel that the neurons share, whatever the class sizes. From balance NC1 survives imbalance, values by class
+# and noise, and the scatter of each class stays under a bound that falls like $1/t$. The simplex does not survive: the frames at the end are those
+# of the kernel of the class means, and a kernel aligned with the labels forgives imbalance at a rate of one over the number of samples. With one kernel for each neuron only one
+# number for each neuron is kept, and these numbers do not make NC1.
+#
+# ```{verdicts}
+# ```

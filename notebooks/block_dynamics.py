@@ -13,14 +13,21 @@
 # %% [markdown]
 # # Features that move under a block kernel
 #
-# Features, classifier and biases learn together. If the kernel of the features has three values throughout
-# training, how they move can be written in one line, and one matrix never changes on the way. From these two
-# facts {cite:t}`seleznova2023` derive neural collapse. **When does the flow collapse, when does it not, and by
-# how much does it miss?**
+# :::{question}
+# When do features that move under a block kernel collapse, when do they not, and by how much do they miss?
+# :::
+#
+# Features, classifier and biases learn together, by {term}`gradient flow`. If the kernel of the features has three values throughout
+# training, how they move can be written in one line, and one matrix, the {term}`invariant`, never changes on the
+# way. From these two facts {cite:t}`seleznova2023` derive neural collapse.
 #
 # Every number here comes from the flow itself, integrated with step control, for small $C$, $m$ and $n$: the
 # theory has no large parameter. That the kernel keeps its three values is *assumed* on this page;
 # the [page before](block_kernel) showed how nearly a network does.
+#
+# :::{symbols}
+# $C$, $N$, $\one$, $\kappa_d$, $\kappa_c$, $\kappa_n$, $\mu_{\text{single}}$, $\mu_{\text{class}}$, $R$, $R_{\text{class}}$, $R_{\text{global}}$, $H_1$, $H_2$, $E$, $\alpha$
+# :::
 
 # %% tags=["parameters"]
 SCALE = "quick"
@@ -658,21 +665,13 @@ claims.record(
 # %% [markdown]
 # ## Verdicts
 #
-# - {claim}`P2-T41` Three kernel values make the three-term flow.
-# - {claim}`P2-T51` Class means and the within-class part obey the reduced system.
-# - {claim}`P2-INV` The matrix $E$ is conserved.
-# - {claim}`P2-T52` A balanced, centred flow that reaches zero loss collapses, all of NC1 to NC4.
-# - {claim}`P2-SADDLE` Balance does not guarantee zero loss: there is a saddle with exactly one class unlearned.
-# - {claim}`P2-NEC` Away from balance and alignment the flow fits and does not collapse.
-# - {claim}`P2-NEC-LAW` What it misses is proportional to $E$.
-# - {claim}`P2-NEC-NC4` NC4 does not need balance.
-# - {claim}`P2-28` $E$ may be a multiple of the projector on the rows of $W$; a multiple of $W^\top W$ is not enough.
-# - {claim}`P2-B4` Equal biases open both frames by the derived angles.
-# - {claim}`P2-B4-NC2` They keep NC2 and break NC3.
-# - {claim}`P2-B4-BIAS` Which bias is reached follows from one more conserved quantity.
-# - {claim}`P2-D` For matrices in place of values the flow and the drift of $E$ are the derived ones.
-# - {claim}`P2-D-ONE` One number is conserved nevertheless.
-# - {claim}`P2-D-COUNT` There are as many as there are matrices that commute with the kernel.
-# - {claim}`P2-D2` Matrices that act as numbers where the flow lives change nothing.
+# A balanced, centred flow that reaches zero loss collapses, all of NC1 to NC4; but balance does not guarantee zero loss, there is a saddle with
+# exactly one class unlearned. Away from balance and alignment the flow fits and does not collapse. What NC1 and NC2 then miss is
+# proportional to $E$; NC3 need not follow that law {claim}`P2-NEC-LAW0`, and NC4 holds anyway. Equal biases other than the
+# balanced ones keep NC2 and break NC3, by derived angles. With matrices in place of the three values $E$ drifts, and one number is conserved
+# nevertheless.
+#
+# ```{verdicts}
+# ```
 #
 # The {doc}`page with sliders <../book/play>` lets you turn the kernel values, the biases and $E$ by hand. The [next page](beyond_balance) drops equal classes and three values.

@@ -13,13 +13,20 @@
 # %% [markdown]
 # # A kernel with block structure
 #
+# :::{question}
+# What does a kernel with three values know, how fast does it learn it, and does a real network look like one?
+# :::
+#
 # A network that trains well treats samples of one class alike. In its tangent kernel this shows as
-# bright squares along the diagonal. {cite:t}`seleznova2023` take this picture as their starting point:
-# they *assume* that the kernel has three values, and derive neural collapse from it. **What does a
-# kernel with three values know, how fast does it learn it, and does a real network look like one?**
+# bright squares along the diagonal: {term}`block structure`. {cite:t}`seleznova2023` take this picture as
+# their starting point: they *assume* that the kernel has three values, and derive {term}`neural collapse` from it.
 #
 # This page answers with one table, three rates, and a small network that learns digits. The next two
 # pages are about the features.
+#
+# :::{symbols}
+# $C$, $N$, $\one$, $\Theta_{k,s}$, $\gamma_d$, $\gamma_c$, $\gamma_n$, $\lambda_{\text{single}}$, $\lambda_{\text{class}}$, $\lambda_{\text{global}}$, $\eta$
+# :::
 
 # %% tags=["parameters"]
 SCALE = "quick"
@@ -278,9 +285,12 @@ claims.record(
 # %% [markdown]
 # ## Verdicts
 #
-# - {claim}`P2-T1` Three values make three eigenvalues, as the paper's Table 1 has them.
-# - {claim}`P2-RATES` Global mean, class means and single samples are learnt at three rates.
-# - {claim}`P2-LE-STEP` The whole tangent kernel forecasts a step on one sample; its part with equal outputs does not.
-# - {claim}`P2-LE` The ratio of off-class to in-class movement in a trained network is that of its kernel's block values.
+# Three values make three eigenvalues, and these three rates: what all samples have in common is learnt first,
+# then the classes, and last the single samples. In a small trained network the ratio of off-class to in-class movement is that of
+# the block values of its kernel. But only the whole kernel forecasts a step on one sample; the part with equal outputs, which is
+# all that the definition keeps, does not.
+#
+# ```{verdicts}
+# ```
 #
 # The [next page](block_dynamics) lets features, classifier and biases move under such a kernel.

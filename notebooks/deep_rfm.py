@@ -13,12 +13,20 @@
 # %% [markdown]
 # # Collapse without training
 #
-# Take a kernel machine, replace the data by what its average gradient outer product makes of them, send them through a random
-# layer, and repeat. No weight is trained, and yet {cite:t}`beaglehole2024` see the classes collapse, as in a deep network.
-# **Does this happen on real digits, is the AGOP the cause, and what does it do for digits that were not seen?**
+# :::{question}
+# Do the classes of real digits collapse where no weight is trained, is the AGOP the cause, and what does it do
+# for digits that were not seen?
+# :::
 #
-# It happens, and only with the AGOP. With ReLU features NC1 falls by a constant factor per layer. With random cosines it
+# Take a {term}`kernel machine`, replace the data by what its average gradient outer product, the {term}`AGOP`, makes of them, send them through
+# a random layer, and repeat: that is {term}`Deep RFM`. No weight is trained, and yet {cite:t}`beaglehole2024` see the classes collapse, as in a deep network.
+#
+# It happens on digits, and only with the AGOP. With ReLU features NC1 falls by a constant factor per layer. With random cosines it
 # stops, at a level that can be computed. Digits that were not seen gain nothing from it.
+#
+# :::{symbols}
+# $C$, $N$, $\NC_1$, $M_l$, $X_l$, $\Phi_l$, $\alpha_l$
+# :::
 
 # %% tags=["parameters"]
 SCALE = "quick"
@@ -564,12 +572,15 @@ claims.record(
 )
 
 # %% [markdown]
-# ## What to take away
+# ## Verdicts
+#
+# - One AGOP per layer collapses any labels, on any data, without training. The controls leave no other cause.
+# - How far it goes is decided by the random map: smooth maps let it go on geometrically, a kernel with a cusp stops it {claim}`P3-F4-DECAY`.
+# - Collapse of the training samples and recognition of others are different things. Here the first comes, and the second gets worse.
 #
 # One control was exchanged after it had been measured: that of {claim}`P3-F4-NC2` was first the identity with cosine features, and it passed, so it could not serve. That it passes is now a claim of its own, {claim}`P3-X-NC2-FREE`.
 #
-# - One AGOP per layer collapses any labels, on any data, without training. The controls leave no other cause.
-# - How far it goes is decided by the random map: smooth maps let it go on geometrically, a kernel with a cusp stops it.
-# - Collapse of the training samples and recognition of others are different things. Here the first comes, and the second gets worse.
+# ```{verdicts}
+# ```
 #
 # Why an AGOP does this in the limit of large dimension is the subject of [the next page](deep_rfm_theory).

@@ -13,13 +13,22 @@
 # %% [markdown]
 # # Why one step a layer is enough
 #
-# Deep RFM collapses real data although nothing in it is trained beyond one linear solve a layer. {cite:t}`beaglehole2024` give
-# three reasons: what a random layer does to angles, what an AGOP does to a Gram matrix, and which kernel is the best one for
-# given labels. **Do the three arguments hold, and what exactly do they say?**
+# :::{question}
+# Three arguments explain why one AGOP in each layer is enough to make classes collapse. Do they hold, and what exactly
+# do they say?
+# :::
+#
+# {term}`Deep RFM` collapses real data although nothing in it is trained beyond one linear solve a layer. {cite:t}`beaglehole2024` give
+# three reasons: what a random layer does to angles, what an {term}`AGOP` does to a {term}`Gram matrix`, and which kernel is the best one for
+# given labels.
 #
 # The first is right and says less than its text. The second has a wrong constant, and with the right one it becomes a cleaner
 # theorem: no remainder, and an exact rate. The third is right, with a proof that needs repair; the repaired one fits into five lines and
 # proves more. All matrices here are small, all arithmetic is double precision.
+#
+# :::{symbols}
+# $C$, $N$, $\one$, $J(\theta)$, $\varrho(\theta)$, $T_l$, $\lambda_{\text{map}}$, $\hat\lambda$, $\kappa$, $\kappa_\star$, $\Pi$, $r_\Pi$, $\mathcal J(k)$, $\mu$
+# :::
 
 # %% tags=["parameters"]
 SCALE = "quick"
@@ -628,23 +637,12 @@ claims.record(
 # %% [markdown]
 # ## Verdicts
 #
-# - {claim}`P3-A1` The mean inner product after a ReLU layer is the stated one.
-# - {claim}`P3-A1-VAR` Its variance is $1/D$ times a derived function of the angle.
-# - {claim}`P3-A1-DIST` All distances shrink; small ones least.
-# - {claim}`P3-A1-NC1` That raises NC1 when the classes are separated by angle, and may lower it otherwise.
-# - {claim}`P3-LC` Both lemmas of Appendix C hold.
-# - {claim}`P3-T53-PROOF` What the proof of Theorem 5.3 takes from them does not follow.
-# - {claim}`P3-T53-PRINTED` Theorem 5.3 as printed: a remainder of second order. It is of first order.
-# - {claim}`P3-T53-PLATEAU` What remains is the derived plateau.
-# - {claim}`P3-T53` With the exact normalisation there is no remainder, and the rate is $r$.
-# - {claim}`P3-T53-RATES` The derivative is known in every direction.
-# - {claim}`P3-T53-BOUND` One layer shrinks any error by the derived bound, near or far.
-# - {claim}`P3-T54` The label kernel is the best, also among kernels with negative entries.
-# - {claim}`P3-T54-VALUE` The minimum has a closed form.
-# - {claim}`P3-T54-CONVEX` The relaxed problem is convex; what the proof calls convex is concave.
-# - {claim}`P3-T54-SIGNS` For the targets of the experiments the best kernel has an angle between classes.
-# - {claim}`P3-B1` One matrix gives real digits any distances.
-# - {claim}`P3-B1-INF` The minimum is approached, if the kernel vanishes at infinity.
-# - {claim}`P3-B1-RATE` It is not attained.
+# *Angles.* The mean inner product after a random ReLU layer is the stated one, and all distances shrink, small ones least. That raises NC1 when the classes are separated by angle, and may lower it otherwise.
+# *The Gram map.* Theorem 5.3 as printed leaves a remainder of first order, not of second {claim}`P3-T53-PRINTED`; what its proof takes from two correct lemmas does not follow. With the exact normalisation nothing remains, and the rate
+# is known in every direction. *The best kernel.* The label kernel is the best, also among kernels with negative entries; kernels of a Mahalanobis distance approach it, if they vanish at infinity, and never reach it. For the targets of the experiments, $\pm 1$,
+# another kernel is the best, with an angle between classes.
+#
+# ```{verdicts}
+# ```
 #
 # The [next page](weights_and_agop) asks whether the weights of trained networks do what the AGOP does here.

@@ -13,14 +13,22 @@
 # %% [markdown]
 # # Can a kernel see the data?
 #
+# :::{question}
+# Does the kernel that solves the Equations of State see the data, what does it see, and does a trained
+# network do the same?
+# :::
+#
 # The kernels so far know the inputs and nothing else: not which sample belongs to which class, and not
 # how wide the network is. {cite:t}`kothapalli2025` therefore turn to a third kernel, which solves the
-# *Equations of State* {cite:p}`seroussi2023`. It belongs to a network of finite width that has been
+# {term}`Equations of State` {cite:p}`seroussi2023`. It belongs to a network of finite width that has been
 # trained, its first layer adapts to inputs and labels, and its NC1 can be compared with the others.
-# **Does this kernel see the data, what does it see, and does a trained network do the same?**
 #
 # We derive the equations, solve them on the paper's sets, and then do what neither the paper nor its
 # code does: draw networks from the very law that the equations approximate, and look.
+#
+# :::{symbols}
+# $N$, $\NC_1$, $d_0$, $d_1$, $\phi$, $\Sigma$, $Q_\Sigma$, $F(\Sigma)$, $\sigma^2$, $\sigma_a^2$
+# :::
 
 # %% tags=["parameters"]
 SCALE = "quick"
@@ -821,13 +829,17 @@ claims.record(
 # %% [markdown]
 # ## Verdicts
 #
-# - {claim}`P1-EOS-GRAD` {claim}`P1-EOS-BFGS` {claim}`P1-EOS-SIGN` {claim}`P1-EOS-POWER` The source term is $-\sigma^{-4} (y - \bar f)(y - \bar f)^\top$, by calculus and by sampling.
-# - {claim}`P1-F4` {claim}`P1-F4-WIDTH` {claim}`P1-F4-N` The data-aware kernel collapses more than the NNGP kernel, the more so for narrow networks and many samples.
-# - {claim}`P1-F5` {claim}`P1-F5-GAP` On wide classes it departs from the network trained by gradient descent.
-# - {claim}`P1-EOS-SPIKE` {claim}`P1-EOS-NOISE` {claim}`P1-EOS-SHUF` It does so by a spike along the classes, which noise removes and which needs the labels.
-# - {claim}`P1-EOS-SOLVED` {claim}`P1-EOS-UNIQ` Whether a solution was found everywhere, and whether it is one for all starts.
-# - {claim}`P1-EOS-4CL` {claim}`P1-EOS-4CL-U` On four classes with ordered targets it rises, and that is the theory.
-# - {claim}`P1-EOS-FIRST` The covariance of the weights is right to first order in $1/d_1$,
-# - {claim}`P1-EOS-DROP` {claim}`P1-EOS-SHAPE` {claim}`P1-EOS-MF` the kernel is not: weights of a trained network are not Gaussian, and that carries more than half of the collapse.
-# - {claim}`P1-EOS-BCAST` {claim}`P1-EOS-PREF` The released equations do not see the labels.
-# - {claim}`P1-EOS-TOL` Where the released search stops in 128 dimensions is near where it starts, though not always there.
+# The kernel sees the data: the inputs, the labels, and the width. With the source term on which calculus and sampling
+# agree, $-\sigma^{-4} (y - \bar f)(y - \bar f)^\top$, it collapses more than the NNGP kernel, the more so for narrow networks
+# and many samples. It does so by a spike of the weights along the classes, which noise removes and which needs the labels. The
+# released equations do not see the labels.
+#
+# A network trained by gradient descent at the published settings does not follow. Networks drawn from the posterior do, and go
+# further: the covariance of their weights is right to first order in $1/d_1$, but the weights are not Gaussian, and that carries more
+# than half of the collapse. On four classes with ordered targets the kernel rises, and that is the theory, not the solver.
+#
+# Two sentences of ours are about solvers: whether a solution was found for every problem {claim}`P1-EOS-SOLVED`, and whether the released
+# search always starts within its own tolerance in 128 dimensions {claim}`P1-EOS-TOL`.
+#
+# ```{verdicts}
+# ```

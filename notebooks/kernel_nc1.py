@@ -13,14 +13,23 @@
 # %% [markdown]
 # # NC1 from a kernel
 #
-# Neural collapse begins with its first property: the features of all samples of a class draw
-# together, until each class is a point {cite:p}`papyan2020`. NC1 measures it, as the spread of the
-# features *within* the classes divided by the spread of the class means *between* them. An infinitely
-# wide network has no features to look at. It has a kernel. **Can one read NC1 off a kernel?**
+# :::{question}
+# Can one read NC1, the first property of neural collapse, off a kernel, where there are no features
+# to look at?
+# :::
 #
-# Yes, and exactly. {cite:t}`kothapalli2025` use this to ask what the *data* alone does to collapse,
+# {term}`Neural collapse <neural collapse>` begins with its first property: the features of all samples
+# of a class draw together, until each class is a point {cite:p}`papyan2020`. {term}`NC1` measures it, as the spread of the
+# features *within* the classes divided by the spread of the class means *between* them. An infinitely
+# wide network has no features to look at. It has a {term}`kernel`.
+#
+# NC1 can be read off it, and exactly. {cite:t}`kothapalli2025` use this to ask what the *data* alone does to collapse,
 # before any training. This page proves their formula, extends it to classes of unequal size, shows
 # where the released code departs from it, and applies it to real digits.
+#
+# :::{symbols}
+# $C$, $N$, $n_c$, $h^{c,i}$, $\bar h^c$, $\bar h^G$, $\SigmaW$, $\SigmaB$, $\NC_1$, $\bar Q_{cc'}$, $d_0$
+# :::
 
 # %% tags=["parameters"]
 SCALE = "quick"
@@ -516,14 +525,14 @@ plotting.save(
 #
 # ## Verdicts
 #
-# - {claim}`P1-T41` NC1 can be read off a kernel, exactly, when classes have equal sizes.
-# - {claim}`P1-T41x` With classes weighted by their sizes, it can be read off for any sizes; the released formula cannot.
-# - {claim}`P1-T41-NEG` The released formula can make a variance negative.
-# - {claim}`P1-T41-DIR` Under growing imbalance it moves against the definition, by amounts that two lines of algebra predict.
-# - {claim}`P1-T41-DIR1` In one and two dimensions those lines of algebra do not predict a single data set.
-# - {claim}`P1-F1` The erf kernel of two classes in the plane has the block structure of the first figure.
-# - {claim}`P1-DIG` The formula gives the NC1 of real images.
-# - {claim}`P1-DEG` A kernel without any class structure has a known NC1, the end of all depth.
-# - {claim}`P1-DEPTH` On images of one norm each layer moves the kernels of an infinitely wide network away from collapse.
+# NC1 can be read off a kernel, exactly, and with classes weighted by their sizes it can be read off for
+# any sizes. The released formula weights all classes alike: it can make a variance negative, and as
+# classes grow unequal it moves against the definition. Two lines of algebra predict by how much, from
+# eight dimensions on; in one and two they need not hold for a single data set {claim}`P1-T41-DIR1`.
+# Depth does not help: on images of one norm each layer moves the kernels of an infinitely wide network
+# away from collapse.
+#
+# ```{verdicts}
+# ```
 #
 # The [next page](limiting_kernels) asks which of the two kernels stands closer to collapse.

@@ -13,15 +13,22 @@
 # %% [markdown]
 # # A real network beside its kernels
 #
-# The kernels of the last page belong to networks of infinite width, and one reason to leave them
+# :::{question}
+# Does a real network, finite and with features that can move, collapse more than its limiting kernels?
+# :::
+#
+# The {term}`limiting kernels` of the last page belong to networks of infinite width, and one reason to leave them
 # behind is the hope that a real network collapses more: it is finite, and its features can move.
 # {cite:t}`kothapalli2025` train networks with one hidden layer on the same two Gaussian classes and
-# draw their NC1 as the third panel of two figures. **Does a real finite network collapse more than its
-# limiting kernels?**
+# draw their NC1 as the third panel of two figures.
 #
-# More than the tangent kernel, yes (but for ReLU in one dimension, where all three agree); it does so
-# before training, however. Against the NNGP kernel the answer depends on something else than width: on
+# It collapses more than the tangent kernel (but for ReLU in one dimension, where all three agree); it
+# does so before training, however. Against the NNGP kernel the answer depends on something else than width: on
 # how far the features have to move. At the published settings, and long after, they hardly need to.
+#
+# :::{symbols}
+# $N$, $\NC_1$, $d_0$, $d_1$, $\phi$
+# :::
 
 # %% tags=["parameters"]
 SCALE = "quick"
@@ -448,21 +455,11 @@ claims.record(
 )
 
 # %% [markdown]
-# ## Verdict
-#
-# | | |
-# |---|---|
-# | An untrained network has the NC1 of its NNGP kernel, up to derived chance | {claim}`P1-INIT` |
-# | Fig. 2c: the erf network shows no less collapse than its NNGP kernel | {claim}`P1-F2c` |
-# | Fig. 3c: the ReLU network likewise | {claim}`P1-F3c` |
-# | Erf in 128 dimensions falls during training | {claim}`P1-F2c-DROP` |
-# | Up to 32 dimensions the published training changes nothing | {claim}`P1-LAZY` |
-# | ReLU in 128 dimensions starts beyond the stable step | {claim}`P1-EDGE` |
-# | The longer run reaches a small loss | {claim}`P1-LONG-LOSS` |
-# | A small loss brings the network below its NNGP kernel everywhere | {claim}`P1-LONG` |
-# | Large targets bring it there | {claim}`P1-RICH` |
-# | The movement of the features falls as the width to the power −3/2 | {claim}`P1-WIDTH` |
+# ## Verdicts
 #
 # The panels of the paper reproduce. What they show is mostly initialisation: a network of this width, on these
 # data, fits the targets without collapsing. Finite width alone does not make the difference; a reason for the
 # features to move does.
+#
+# ```{verdicts}
+# ```

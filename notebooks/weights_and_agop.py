@@ -13,12 +13,21 @@
 # %% [markdown]
 # # Do weights do what the AGOP does?
 #
-# Deep RFM has no trained weights, only the square root of an AGOP in each layer. To say something about networks,
-# {cite:t}`beaglehole2024` need a bridge. They split the weights of a layer by the singular value decomposition and ask **which part makes
-# the classes collapse: the part that an AGOP could play, or the rotation and the ReLU after it?**
+# :::{question}
+# Which part of a trained layer makes the classes collapse: the part that an AGOP could play, or the rotation and the
+# ReLU after it?
+# :::
 #
-# The former, by far; the answer needs a network with small initial weights, as deep collapse itself does. The correlation that is usually shown as the bridge is a weaker one: an
+# {term}`Deep RFM` has no trained weights, only the square root of an {term}`AGOP` in each layer. To say something about networks,
+# {cite:t}`beaglehole2024` need a bridge, the {term}`neural feature ansatz`. They split the weights of a layer by the singular value decomposition and
+# compare what its parts do.
+#
+# It is the part that an AGOP could play, by far; the answer needs a network with small initial weights, as deep collapse itself does. The correlation that is usually shown as the bridge is a weaker one: an
 # untrained network has it too.
+#
+# :::{symbols}
+# $U S V^\top$, $N$, $\NC_1$, $\SigmaW$, $\SigmaB$
+# :::
 
 # %% tags=["parameters"]
 SCALE = "quick"
@@ -353,12 +362,9 @@ for name in ("P3-F2B", "P3-F8", "P3-F9", "P3-F11", "P3-F12"):
 # %% [markdown]
 # ## Verdicts
 #
-# - {claim}`P3-F2` In every layer most of the drop belongs to $SV^\top$.
-# - {claim}`P3-F7` Over the whole network also at larger initial weights, with a smaller majority.
-# - {claim}`P3-F7-AGOP` The fourth root of the AGOP does the same (the tolerance was set after a first look).
-# - {claim}`P3-F10` Variance within classes vanishes in the last hidden layer.
-# - {claim}`P3-F10-LOSS` The loss goes to zero.
-# - {claim}`P3-NFA-MLP` $W^\top W$ correlates with the square root of the AGOP.
-# - {claim}`P3-NFA-START` An untrained network has this correlation as well.
-# - {claim}`P3-INIT` Small first weights make the collapse deeper at equal loss.
-# - {claim}`P3-F2B` {claim}`P3-F8` {claim}`P3-F9` {claim}`P3-F11` {claim}`P3-F12` Heads of ResNet18 and VGG-11: not computed.
+# In every layer most of the drop of NC1 belongs to $SV^\top$, the part that an AGOP could play; over the whole network also at larger initial weights, with a smaller majority. The fourth root of the AGOP in its
+# place does the same (the tolerance of {claim}`P3-F7-AGOP` was set after a first look). The correlation of weights and AGOP is a weaker bridge: an untrained network has it as well. Small first weights make collapse deeper at
+# equal loss.
+#
+# ```{verdicts}
+# ```

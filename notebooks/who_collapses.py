@@ -13,9 +13,17 @@
 # %% [markdown]
 # # Who collapses?
 #
-# The theory of the last pages says which networks collapse: those whose kernel has block structure and whose invariant $E$ vanishes, or is at least aligned with the classifier as (28) asks. Real networks have neither three values nor a constant kernel. {cite:t}`seleznova2023` trained nine pairs of architecture and data set from three initialisations with up to thirty learning rates, and compared. **Do networks that collapse have the small, aligned invariant, and networks that do not, not?**
+# :::{question}
+# The theory says that a network collapses if a certain matrix, its invariant, vanishes or is aligned with the classifier. Do trained networks that collapse have such an invariant, and those that do not, not?
+# :::
+#
+# The theory of the last pages says which networks collapse: those whose kernel has {term}`block structure` and whose {term}`invariant` $E$ vanishes, or is at least aligned with the classifier as (28) asks. Real networks have neither three values nor a constant kernel. {cite:t}`seleznova2023` trained nine pairs of architecture and data set from three initialisations with up to thirty learning rates, and compared.
 #
 # This page asks the same of narrower networks that a laptop trains in minutes. The kernels are exact, on three samples of each class; collapse and the invariant are taken as in the paper on twelve, with the running statistics of batch norm.
+#
+# :::{symbols}
+# $C$, $H_1$, $E$
+# :::
 
 # %% tags=["parameters"]
 SCALE = "quick"
@@ -399,9 +407,11 @@ pd.DataFrame(
 # %% [markdown]
 # ## Verdicts
 #
-# - {claim}`P2-NC-ALIGN` {claim}`P2-NC-NORM` Networks that collapse have the aligned, and the smaller, invariant; {claim}`P2-NC-ALIGN2` on the second pair.
-# - {claim}`P2-NC-LIKE` Like accuracy does not mean like collapse. {claim}`P2-NC-MOST` Whether most good networks collapse is a matter of the grid.
-# - {claim}`P2-NC-LABELS` Kernels of networks that collapse are aligned with the labels.
-# - {claim}`P2-NC-MEAN` The global mean is small; {claim}`P2-NC-MEAN-C` the picture that says so could not say otherwise.
-# - {claim}`P2-NC-STD` {claim}`P2-NC-STD-A` The paper's NC1 depends on scale; its conclusion on the squared error does not hang on that.
-# - {claim}`P2-PREDICT` {claim}`P2-PREDICT-W` The invariant forecasts collapse. {claim}`P2-PREDICT-NC1` NC1 forecasts it better.
+# Networks that collapse have the better aligned, and the smaller, invariant. On the second pair of network and data the direction is the same, with fewer runs behind it
+# {claim}`P2-NC-ALIGN2`. Like accuracy does not mean like collapse, and whether most good networks collapse is a matter of the learning rates that one tries {claim}`P2-NC-MOST`.
+# Kernels of networks that collapse are aligned with the labels. The global mean need not be small {claim}`P2-NC-MEAN`, and the picture that says so could not say otherwise.
+# The paper's NC1 depends on scale {claim}`P2-NC-STD`; its conclusion on the squared error does not hang on that. The invariant forecasts collapse, though NC1 itself, at the same epoch,
+# does no worse {claim}`P2-PREDICT-NC1`.
+#
+# ```{verdicts}
+# ```

@@ -55,6 +55,10 @@ NOTEBOOK = """\
 # %% [markdown]
 # # A toy page
 #
+# :::{question}
+# Where does the line end?
+# :::
+#
 # The value is {measured}`T1`, so it {claim}`T1`.
 
 # %% tags=["parameters"]
@@ -87,6 +91,10 @@ plotting.save(fig, "toy-fig", scale=SCALE, data=first, alt="A line that rises fr
 
 # %% tags=["hide-input"]
 claims.record("T1", scale=SCALE, value=float(first["nc1"].max()), control=2.0, n=3)
+
+# %% [markdown]
+# ```{verdicts}
+# ```
 """
 
 CLAIMS = """\
@@ -128,6 +136,7 @@ def make(root: Path) -> Path:
         "_toc.yml": TOC,
         "requirements.lock": "numpy==2.4.6\n",
         "book/index.md": "# Toy\n\nOne page.\n",
+        "book/redirects.yml": "toy.html: notebooks/toy_page\n",
     }.items():
         (root / path).write_text(text, encoding="utf-8")
     return root
