@@ -9,10 +9,8 @@ from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
 from html import escape
 from itertools import pairwise
-from typing import ClassVar
 
 from docutils import nodes
-from docutils.parsers.rst import directives
 from nc_data import PAPERS, VERDICTS
 from nc_nodes import badge, logger, make, verdict_mark
 from sphinx.util.docutils import SphinxDirective
@@ -30,7 +28,9 @@ ICONS = {
     "nc-absent": ("M3 8h10", False),
 }
 
-WIDTH, HEIGHT, GAP, STEP, MARGIN = 122, 24, 46, 31, 6
+HEIGHT, GAP, STEP, MARGIN = 24, 28, 30, 6
+#: Width of a frame without its words, and of a letter.
+FRAME, LETTER = 30, 7.0
 #: At most so many claims are drawn; a paper with more needs another picture.
 LARGEST = 80
 
@@ -135,58 +135,72 @@ def settle(column: list, near: dict, height: dict) -> None:
         height[one] -= drift
 
 
-def course_path(points: list[tuple[float, float]]) -> str:
-    """A curve from the right side of one claim through places to the left side of another."""
-    path = f"M{points[0][0] + WIDTH:.0f} {points[0][1]:.0f}"
-    at = points[0][0] + WIDTH
-    for k, (x, y) in enumerate(points[1:], 1):
-        bend = (at + x) / 2
-        path += f"C{bend:.0f} {points[k - 1][1]:.0f} {bend:.0f} {y:.0f} {x:.0f} {y:.0f}"
-        at = x
+def course_path(points: list[tuple[float, float, float]]) -> str:
+    """A curve from the right side of one claim to the left side of another.
+
+    Each point is the left and the right side of a layer, and the height of the curve there.
+    """
+    _, at, y = points[0]
+    path = f"M{at:.0f} {y:.0f}"
+    for k, (left, right, height) in enumerate(points[1:], 1):
+        bend = (at + left) / 2
+        path += f"C{bend:.0f} {y:.0f} {bend:.0f} {height:.0f} {left:.0f} {height:.0f}"
+        at, y = right, height
         if k < len(points) - 1:
-            at = x + WIDTH
             path += f"H{at:.0f}"
     return path
 
 
-def claim_box(row: dict, address: str | None, x: float, y: float) -> str:
-    """One claim: a frame, the icon of its verdict, its id, and the rest in words."""
+def claim_box(row: dict, address: str | None, left: float, right: float, y: float) -> str:
+    """One claim: a frame, the icon of its verdict, its id without the paper's, and words."""
     word, css = VERDICTS[row["verdict"]]
     icon, filled = ICONS[css]
     words = escape(f"{row['id']}, {word}: {row['statement'].replace('$', '')}")
     look = ' class="nc-filled"' if filled else ""
     shape = (
-        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="5"/>'
+        f'<rect width="{right - left:.0f}" height="{HEIGHT}" rx="5"/>'
         f'<path d="{icon}" transform="translate(5 5) scale(.875)"{look}/>'
-        f'<text x="23" y="16">{escape(row["id"])}</text><title>{words}</title>'
+        f'<text x="22" y="16">{escape(label_of(row))}</text><title>{words}</title>'
     )
-    frame = f'class="{css}" transform="translate({x:.0f} {y - HEIGHT / 2:.0f})"'
+    frame = f'class="{css}" transform="translate({left:.0f} {y - HEIGHT / 2:.0f})"'
     if address is None:
         return f"<g {frame}>{shape}</g>"
     return f'<a {frame} href="{escape(address)}" aria-label="{words}">{shape}</a>'
 
 
+def label_of(row: dict) -> str:
+    """The id without the paper's, which the picture has as its title."""
+    return row["id"].removeprefix(f"{row['paper']}-")
+
+
+def sides(places: dict[str, tuple[int, float]], rows: dict) -> list[tuple[float, float]]:
+    """The left and the right side of each layer of a family, as wide as its longest label."""
+    found, left = [], float(MARGIN)
+    for layer in range(1 + max(place for place, _ in places.values())):
+        labels = [label_of(rows[claim]) for claim, (place, _) in places.items() if place == layer]
+        right = left + FRAME + LETTER * max(map(len, labels))
+        found.append((left, right))
+        left = right + GAP
+    return found
+
+
 def svg(edges: list[Edge], rows: dict[str, dict], addresses: dict[str, str], label: str) -> str:
     """The picture of one paper, families below each other."""
-    boxes, lines, top, right = [], [], MARGIN + HEIGHT / 2, 0.0
+    boxes, lines, top, widest = [], [], MARGIN + HEIGHT / 2, 0.0
     for family in families(edges):
         places, courses = placed(family)
-        spots = {
-            claim: (MARGIN + place * (WIDTH + GAP), top + height * STEP)
-            for claim, (place, height) in places.items()
-        }
+        columns = sides(places, rows)
+        widest = max(widest, columns[-1][1])
         for (first, _), course in zip(family, courses, strict=True):
-            points = [(MARGIN + p * (WIDTH + GAP), top + h * STEP) for p, h in course]
+            path = course_path([(*columns[place], top + height * STEP) for place, height in course])
             shaky = ' class="nc-shaky"' if rows[first]["verdict"] == "fails" else ""
-            lines.append(f'<path d="{course_path(points)}"{shaky} marker-end="url(#nc-tip)"/>')
-        for claim, (x, y) in spots.items():
-            boxes.append(claim_box(rows[claim], addresses.get(claim), x, y))
-            right = max(right, x + WIDTH)
-        deepest = max(
-            [y for _, y in spots.values()] + [top + h * STEP for c in courses for _, h in c]
-        )
-        top = deepest + STEP * 1.25
-    size = f"{right + MARGIN:.0f}", f"{top - STEP * 1.25 + HEIGHT / 2 + MARGIN:.0f}"
+            lines.append(f'<path d="{path}"{shaky} marker-end="url(#nc-tip)"/>')
+        for claim, (place, height) in places.items():
+            spot = (*columns[place], top + height * STEP)
+            boxes.append(claim_box(rows[claim], addresses.get(claim), *spot))
+        deepest = max(height for course in courses for _, height in course)
+        top += (deepest + 1.2) * STEP
+    size = f"{widest + MARGIN:.0f}", f"{top - 1.2 * STEP + HEIGHT / 2 + MARGIN:.0f}"
     return (
         f'<svg viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}" height="{size[1]}" '
         f'role="group" aria-label="{escape(label)}">'
@@ -200,7 +214,6 @@ class PaperDirective(SphinxDirective):
     """What the picture and the list share: a paper, and its edges."""
 
     required_arguments = 1
-    option_spec: ClassVar = {"class": directives.class_option}
 
     def edges(self) -> list[Edge]:
         """The edges of the paper, or none and a warning."""
@@ -268,10 +281,10 @@ def draw(app, doctree, docname) -> None:
         edges = edges_of(rows, paper)
         label = f"How {len({c for e in edges for c in e})} claims of {paper} rest on each other"
         picture = nodes.raw("", svg(edges, rows, addresses, label), format="html")
-        caption = make("figcaption", make("strong", paper), " ", PAPERS.get(paper, ""))
+        title = make("p", make("strong", paper), " ", PAPERS.get(paper, ""))
         holder = make("div", picture, classes=["nc-graph"], tabindex="0", role="region")
         holder["attributes"]["aria-label"] = f"Graph of the claims of {paper}; scrolls sideways"
-        node.replace_self(make("figure", caption, holder, classes=["nc-graph-figure"]))
+        node.replace_self(make("div", title, holder, classes=["nc-graph-figure"]))
 
 
 def setup(app):

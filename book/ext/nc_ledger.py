@@ -16,6 +16,16 @@ def small(*children, **options):
     return make("div", *children, classes=["nc-small"], **options)
 
 
+def to_rows(directive: SphinxDirective, claims: list[str], word: str) -> list[nodes.Node]:
+    """Links to the rows of claims, with a word before them."""
+    line: list[nodes.Node] = []
+    for claim in claims:
+        find_row(directive.env, claim, directive.get_location())
+        line.append(nodes.Text(", " if line else word))
+        line.append(nodes.reference("", claim, internal=True, nc_row=claim))
+    return line
+
+
 class LedgerDirective(SphinxDirective):
     """One table for each paper, one row for each claim."""
 
@@ -74,8 +84,8 @@ class LedgerDirective(SphinxDirective):
     def claim(self, row: dict):
         places = small()
         places["nc_trail"] = row["id"]
-        rests = self.others(row.get("depends") or [], "Rests on ")
-        carries = self.others(self.env.app.nc_ledger.carried(row["id"]), "Carries ")
+        rests = to_rows(self, row.get("depends") or [], "Rests on ")
+        carries = to_rows(self, self.env.app.nc_ledger.carried(row["id"]), "Carries ")
         between = [nodes.Text(" · ")] if rests and carries else []
         return [
             make(
@@ -89,15 +99,6 @@ class LedgerDirective(SphinxDirective):
             places,
             *([small(*rests, *between, *carries)] if rests or carries else []),
         ]
-
-    def others(self, claims: list[str], word: str) -> list[nodes.Node]:
-        """Links to the rows of other claims, with a word before them."""
-        line: list[nodes.Node] = []
-        for other in claims:
-            find_row(self.env, other, self.get_location())
-            line.append(nodes.Text(", " if line else word))
-            line.append(nodes.reference("", other, internal=True, nc_row=other))
-        return line
 
     def stated(self, row: dict):
         lines = [make("div", *condition(row), classes=["nc-figure-number"])]
@@ -127,7 +128,7 @@ class LedgerDirective(SphinxDirective):
             lines.append(small(*self.inline(row["reason"])))
         away = distance(row)
         if away is not None:
-            word = " inside" if away >= 0 else " outside"
+            word = f" {'within' if away >= 0 else 'beyond'} the threshold"
             lines.append(small(*number(abs(away), 2), word))
         half, double = row.get("half_tolerance"), row.get("double_tolerance")
         if half and double and row.get("value") is not None:
@@ -159,11 +160,13 @@ class SensitivityDirective(SphinxDirective):
         if not moved:
             return [nodes.Text(f"{words} no verdict changes. ")]
         verb = "verdict changes" if len(moved) == 1 else "verdicts change"
-        line: list[nodes.Node] = [nodes.Text(f"{words} {len(moved)} {verb}: ")]
-        for place, row in enumerate(moved):
-            link = nodes.reference("", row["id"], internal=True, nc_row=row["id"])
-            now, then = (VERDICTS[row[name]][0] for name in ("verdict", key))
-            line += [nodes.Text(", " * bool(place)), link, nodes.Text(f" ({now} → {then})")]
+        line: list[nodes.Node] = [nodes.Text(f"{words} {len(moved)} {verb}")]
+        ways = dict.fromkeys((row["verdict"], row[key]) for row in moved)
+        for count, way in enumerate(ways):
+            now, then = (VERDICTS[verdict][0] for verdict in way)
+            line.append(nodes.Text(f"{';' if count else ','} from {now} to {then} "))
+            those = [row["id"] for row in moved if (row["verdict"], row[key]) == way]
+            line += to_rows(self, those, "")
         return [*line, nodes.Text(". ")]
 
 
