@@ -8,7 +8,6 @@ $\lVert u \rVert_M^2 = u^\top M u$. Data are rows, n × d; coefficients are n ×
 """
 
 import functools
-import itertools
 from collections.abc import Callable
 
 import equinox as eqx
@@ -17,13 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ncutils import kernels, linalg
+from ncutils import _machine, kernels, linalg
 
 KERNELS = {"laplace": kernels.laplace, "gaussian": kernels.gaussian}
 FORMS = ("direct", "gram")
-_BLOCKS = 4  # of rows in the Gram form, which skips the blocks below the diagonal
-_SMALL = 512  # rows that are not worth the time to compile blocks for
-_ENTRIES = 2**25  # of a kernel matrix that are made at a time by the direct form: 256 MB
 
 
 def agop(f: Callable, X: Float[Array, "n d"], *, chunk: int = 256) -> Float[Array, "d d"]:
@@ -61,7 +57,7 @@ def agop(f: Callable, X: Float[Array, "n d"], *, chunk: int = 256) -> Float[Arra
 def _agop(f, X, chunk):
     (n, d), k = X.shape, eqx.filter_eval_shape(f, X[0]).shape[0]
     derivative = (jax.jacrev if k <= d else jax.jacfwd)(lambda x: f(x))
-    rows, kept = _row_blocks(n, chunk)
+    rows, kept = _machine.row_blocks(n, chunk)
 
     def add(total, block):
         rows, kept = block
@@ -69,12 +65,6 @@ def _agop(f, X, chunk):
         return total + J.T @ J, None
 
     return jax.lax.scan(add, jnp.zeros((d, d), X.dtype), (rows, kept))[0] / n
-
-
-def _row_blocks(n: int, size: int):
-    """Row numbers in blocks of one size, the last filled up with row 0, and which are real."""
-    rows = np.arange(-(-n // size) * size).reshape(-1, size)
-    return jnp.asarray(np.where(rows < n, rows, 0)), jnp.asarray(rows < n)
 
 
 def pearson(A: Float[Array, "p q"], B: Float[Array, "p q"]) -> Float[Array, ""]:
@@ -143,7 +133,7 @@ class KernelMachine(eqx.Module):
 
     def predict(self, Z: Float[Array, "m d"]) -> Float[Array, "m c"]:
         """The outputs for the rows of Z, a bounded part of the kernel matrix at a time."""
-        step = max(1, _ENTRIES // len(self.X))
+        step = max(1, _machine.ENTRIES // len(self.X))
         k = functools.partial(KERNELS[self.kernel], bandwidth=self.bandwidth, M=self.M)
         parts = [k(Z[i : i + step], self.X) @ self.alpha for i in range(0, len(Z), step)]
         return parts[0] if len(parts) == 1 else jnp.concatenate(parts)
@@ -197,17 +187,19 @@ def kernel_ridge(
     if not ridge >= 0:
         raise ValueError(f"ridge must not be negative, not {ridge}")
     alpha, pivot = _solve(X, Y, M, ridge, float(bandwidth), kernel)
-    machine = KernelMachine(alpha, X, M, pivot, kernel, float(bandwidth))
-    if check and not linalg.is_traced(pivot) and machine.singular:
-        raise ValueError(_why_singular(X, ridge, float(pivot), kernel))
-    return machine
+    return _fitted(alpha, X, M, pivot, kernel, bandwidth, ridge, check)
 
 
 @functools.partial(jax.jit, static_argnames=("kernel", "bandwidth"))
 def _solve(X, Y, M, ridge, bandwidth, kernel):
-    K = KERNELS[kernel](X, bandwidth=bandwidth, M=M)
-    factor = jnp.linalg.cholesky(K + ridge * jnp.eye(len(X), dtype=X.dtype), symmetrize_input=False)
-    return jax.scipy.linalg.cho_solve((factor, True), Y), jnp.min(jnp.diagonal(factor)) ** 2
+    return _machine.solve(KERNELS[kernel](X, bandwidth=bandwidth, M=M), Y, ridge)
+
+
+def _fitted(alpha, X, M, pivot, kernel, bandwidth, ridge, check) -> KernelMachine:
+    machine = KernelMachine(alpha, X, M, pivot, kernel, float(bandwidth))
+    if check and not linalg.is_traced(pivot) and machine.singular:
+        raise ValueError(_why_singular(X, ridge, float(pivot), kernel))
+    return machine
 
 
 def _why_singular(X, ridge: float, pivot: float, kernel: str) -> str:
@@ -268,71 +260,42 @@ def kernel_agop(
         raise ValueError(f"unknown form {form!r}: choose one of {', '.join(FORMS)}")
     if form == "gram" and not wide:
         raise ValueError("the Gram form cancels too much in float32: enable jax_enable_x64")
-    return _kernel_agop(alpha, X, M, bandwidth, kernel, form)
+    return _machine.gradients(alpha, X, M, bandwidth, kernel=kernel, form=form)
+
+
+def kernel_ridge_agop(
+    X: Float[Array, "n d"],
+    Y: Float[Array, "n c"],
+    *,
+    kernel: str,
+    bandwidth: float,
+    M: Float[Array, "d d"] | None = None,
+    ridge: float = 0.0,
+    check: bool = True,
+) -> tuple[KernelMachine, Float[Array, "d d"]]:
+    r"""`kernel_ridge`, and `kernel_agop` of what it fits, from one matrix of distances.
+
+    That holds where both are evaluated in float64 and the Gram form is the cheaper one;
+    elsewhere the two functions run one after the other.
+
+    Args, Raises, Source: as for the two functions.
+
+    Returns:
+        The fitted machine, and the d × d matrix in the precision of X.
+    """
+    how = {"kernel": kernel, "bandwidth": bandwidth, "M": M}
+    _check_machine(X, Y, **how)
+    if X.dtype != jnp.float64 or cheaper_form(*X.shape, Y.shape[1]) != "gram":
+        machine = kernel_ridge(X, Y, **how, ridge=ridge, check=check)
+        return machine, kernel_agop(machine.alpha, X, **how)
+    if not ridge >= 0:
+        raise ValueError(f"ridge must not be negative, not {ridge}")
+    alpha, pivot, matrix = _machine.fit(X, Y, M, ridge, bandwidth, kernel=kernel)
+    return _fitted(alpha, X, M, pivot, kernel, bandwidth, ridge, check), matrix
 
 
 def cheaper_form(n: int, d: int, C: int) -> str:
     """The form of `kernel_agop` with fewer operations for these sizes."""
     direct = 2 * C * n * d * (n + d)
-    gram = (1 + 1 / _BLOCKS) * n**3 + 2 * n * d * (n + d)
+    gram = (1 + 1 / _machine.BLOCKS) * n**3 + n * d * (n + 2 * d)
     return "gram" if gram < direct else "direct"
-
-
-@functools.partial(jax.jit, static_argnames=("kernel", "form"))
-def _kernel_agop(alpha, X, M, bandwidth, kernel, form):
-    dtype, n = X.dtype, len(X)
-    if form == "gram":
-        alpha, X = alpha.astype(jnp.float64), X.astype(jnp.float64)
-    X = X - X.mean(axis=0, keepdims=True)  # gradients see differences only; less to cancel
-    XM = X if M is None else X @ M.astype(X.dtype)
-    pull = functools.partial(_pull, X, XM, jnp.sum(XM * X, axis=1), bandwidth, kernel)
-    total = (_gram_form if form == "gram" else _direct_form)(alpha, XM, pull)
-    return (total / n).astype(dtype)
-
-
-def _pull(X, XM, squares, bandwidth, kernel, rows):
-    """Rows of P; zero on the diagonal, and for Laplace between points that coincide."""
-    size = squares[rows][:, None] + squares[None, :]
-    squared = size - 2 * XM[rows] @ X.T
-    own = rows[:, None] == jnp.arange(len(X))[None, :]
-    if kernel == "gaussian":
-        return jnp.where(own, 0.0, jnp.exp(-squared / (2 * bandwidth**2)) / bandwidth**2)
-    # below this the difference of the squares has no digit left
-    apart = (squared > 64 * jnp.finfo(X.dtype).eps * size) & ~own
-    root = jnp.sqrt(jnp.where(apart, squared, 1.0))
-    return jnp.where(apart, jnp.exp(-root / bandwidth) / (bandwidth * root), 0.0)
-
-
-def _direct_form(alpha, XM, pull):
-    n, d = XM.shape
-    rows, kept = _row_blocks(n, max(1, min(n, _ENTRIES // n)))
-
-    def block(total, now):
-        rows, kept = now
-        P = jnp.where(kept[:, None], pull(rows), 0.0)
-
-        def output(total, a):
-            G = P @ (a[:, None] * XM) - (P @ a)[:, None] * XM[rows]
-            return total + G.T @ G, None
-
-        return jax.lax.scan(output, total, alpha.T)[0], None
-
-    return jax.lax.scan(block, jnp.zeros((d, d), XM.dtype), (rows, kept))[0]
-
-
-def _gram_form(alpha, XM, pull):
-    n = len(XM)
-    P = pull(jnp.arange(n))
-    drop = P @ alpha
-    left, right = jnp.hstack([alpha, drop]), jnp.hstack([drop, alpha])
-    blocks = _BLOCKS if n > _SMALL else 1
-    edges = [n * k // blocks for k in range(blocks + 1)]
-    parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
-    rows = [jnp.sum(drop[i] ** 2, axis=1)[:, None] * XM[i] for i in parts]  # of S X M
-    for a, i in enumerate(parts):
-        for b, j in enumerate(parts[a:], start=a):
-            S = (P[i] @ P[:, j]) * (alpha[i] @ alpha[j].T) - P[i, j] * (left[i] @ right[j].T)
-            rows[a] = rows[a] + S @ XM[j]
-            if b > a:
-                rows[b] = rows[b] + S.T @ XM[i]
-    return XM.T @ jnp.concatenate(rows)

@@ -253,12 +253,12 @@ def _layers(X, targets, test, depth, recipe, when_singular, key):
     how = {"kernel": recipe.kernel, "bandwidth": recipe.bandwidth}
     for number in range(depth + 1):
         X, test = _unit_rows(X), None if test is None else _unit_rows(test)
+        fit = agop.kernel_ridge if number == depth else agop.kernel_ridge_agop
         try:
-            machine = agop.kernel_ridge(
-                X, targets, **how, ridge=recipe.ridge, check=when_singular == "refuse"
-            )
+            found = fit(X, targets, **how, ridge=recipe.ridge, check=when_singular == "refuse")
         except ValueError as error:
             raise ValueError(f"layer {number + 1}: {error}") from error
+        machine, M = (found, None) if number == depth else found
         fitted = {
             "before": X,
             "predictions": targets - recipe.ridge * machine.alpha,  # = k(X, X) α
@@ -269,8 +269,7 @@ def _layers(X, targets, test, depth, recipe, when_singular, key):
         if number == depth or machine.singular:
             yield Layer(after_agop=None, after_map=None, M=None, **fitted)
             return
-        M = agop.kernel_agop(machine.alpha, X, **how)
-        del machine
+        del machine, found
         rotation, draw = jax.random.split(jax.random.fold_in(key, number))
         M, factors = _matrix(M, X, recipe, rotation)
         inner = _times(X, factors)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ncutils import agop, linalg
+from ncutils import _machine, agop, linalg
 from tests import oracles
 
 N, D, C, L = 12, 5, 3, 1.5
@@ -106,8 +106,8 @@ def test_gradients_of_a_machine_are_the_slopes_of_its_outputs(kernel, X, alpha, 
 def test_both_forms_are_the_definition_and_automatic_differentiation(
     kernel, with_M, X, alpha, M, monkeypatch
 ):
-    monkeypatch.setattr(agop, "_ENTRIES", 5 * N)  # blocks of 5 rows, the last of 2
-    monkeypatch.setattr(agop, "_SMALL", N - 1 if with_M else N)  # four blocks, or one
+    monkeypatch.setattr(_machine, "ENTRIES", 5 * N)  # blocks of 5 rows, the last of 2
+    monkeypatch.setattr(_machine, "SMALL", N - 1 if with_M else N)  # four blocks, or one
     metric = M if with_M else np.eye(D)
     G = oracles.machine_gradients(alpha, X, kernel, L, metric)
     expected = oracles.mean_outer_product(G)
@@ -180,11 +180,32 @@ def test_kernel_ridge_solves_its_equations_and_interpolates_without_ridge(kernel
     assert np.max(np.abs(K @ machine.alpha - Y)) > 0.01  # with ridge it does not interpolate
 
 
+@pytest.mark.parametrize("kernel", agop.KERNELS)
+def test_regression_and_agop_from_one_matrix_of_distances_are_those_of_two(
+    kernel, X, M, monkeypatch
+):
+    monkeypatch.setattr(agop, "cheaper_form", lambda n, d, C: "gram")
+    Y = jnp.asarray(draw(8, N, C))
+    given = {"kernel": kernel, "bandwidth": L, "M": jnp.asarray(M)}
+    for dtype, rtol in ((jnp.float64, 1e-9), (jnp.float32, 1e-7)):
+        points, targets = jnp.asarray(X, dtype), Y.astype(dtype)
+        machine = agop.kernel_ridge(points, targets, **given, ridge=0.1)
+        both, matrix = agop.kernel_ridge_agop(points, targets, **given, ridge=0.1)
+        np.testing.assert_allclose(both.alpha, machine.alpha, rtol=rtol, atol=rtol)
+        np.testing.assert_allclose(both.pivot, machine.pivot, rtol=rtol)
+        assert (both.kernel, both.bandwidth, both.M is given["M"]) == (kernel, L, True)
+        expected = agop.kernel_agop(machine.alpha, points, **given)
+        np.testing.assert_allclose(matrix, expected, rtol=rtol, atol=rtol)
+        assert matrix.dtype == dtype
+        other = agop.kernel_ridge_agop(points, targets, **given, ridge=0.2)[1]
+        assert jnp.max(jnp.abs(other - expected)) > 1e-3
+
+
 def test_predictions_in_parts_are_those_at_once(X, alpha, monkeypatch):
     given = (jnp.asarray(1.0), "gaussian", L)
     machine = agop.KernelMachine(jnp.asarray(alpha), jnp.asarray(X), None, *given)
     whole = machine.predict(jnp.asarray(X))
-    monkeypatch.setattr(agop, "_ENTRIES", 6 * N)
+    monkeypatch.setattr(_machine, "ENTRIES", 6 * N)
     np.testing.assert_allclose(machine.predict(jnp.asarray(X)), whole, **EXACT)
 
 
@@ -200,6 +221,8 @@ def test_a_singular_kernel_is_refused_with_its_remedy(X):
     assert bool(jnp.all(jnp.isfinite(agop.kernel_ridge(twice, Y, **given, ridge=1e-3).alpha)))
     with pytest.raises(ValueError, match="11 of 12 rows repeat others"):
         agop.kernel_ridge(jnp.ones_like(twice), Y, **given)
+    with pytest.raises(ValueError, match="1 of 12 rows repeat others"):
+        agop.kernel_ridge_agop(twice, Y, **given)
     near = jnp.asarray(1e-9 * X)
     with pytest.raises(ValueError, match=r"gaussian kernel .* singular .* points nearly coincide"):
         agop.kernel_ridge(near, Y, kernel="gaussian", bandwidth=L)
@@ -217,6 +240,10 @@ def test_bad_arguments_are_refused(X, alpha, M):
         ("bandwidth must be positive, not 0", lambda: fit(bandwidth=0.0)),
         (r"M has shape \(4, 4\), expected \(5, 5\)", lambda: fit(M=M[1:, 1:])),
         ("ridge must not be negative, not -1", lambda: fit(ridge=-1)),
+        (
+            "ridge must not be negative, not -1",
+            lambda: agop.kernel_ridge_agop(X, alpha, kernel="laplace", bandwidth=L, ridge=-1),
+        ),
         ("X has 1 entries that are not finite", lambda: fit(X=X.at[0, 0].set(jnp.nan))),
         (
             "unknown form 'fast'",

@@ -1,0 +1,110 @@
+r"""The sums behind a kernel machine and its average gradient outer product, compiled.
+
+What $P$ and $S$ are, and the two forms, is said in `agop.kernel_agop`.
+"""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+BLOCKS = 4  # of rows in the Gram form, which skips the blocks below the diagonal
+SMALL = 512  # rows that are not worth the time to compile blocks for
+ENTRIES = 2**25  # of a kernel matrix that are made at a time by the direct form: 256 MB
+
+
+def row_blocks(n: int, size: int):
+    """Row numbers in blocks of one size, the last filled up with row 0, and which are real."""
+    rows = np.arange(-(-n // size) * size).reshape(-1, size)
+    return jnp.asarray(np.where(rows < n, rows, 0)), jnp.asarray(rows < n)
+
+
+def solve(K, Y, ridge):
+    """Coefficients of the regression, and the smallest pivot of its matrix, squared."""
+    K = K + ridge * jnp.eye(len(K), dtype=K.dtype)
+    factor = jnp.linalg.cholesky(K, symmetrize_input=False)
+    return jax.scipy.linalg.cho_solve((factor, True), Y), jnp.min(jnp.diagonal(factor)) ** 2
+
+
+@functools.partial(jax.jit, static_argnames=("kernel", "form"))
+def gradients(alpha, X, M, bandwidth, *, kernel, form):
+    """The average gradient outer product of a machine that was fitted."""
+    dtype, n = X.dtype, len(X)
+    if form == "gram":
+        alpha, X = alpha.astype(jnp.float64), X.astype(jnp.float64)
+    X, XM, pair = _pairs(X, M, bandwidth, kernel)
+    if form == "direct":
+        return _direct_form(alpha, XM, lambda rows: pair(rows)[1]) / n
+    return (_gram_form(alpha, XM, pair(jnp.arange(n))[1]) / n).astype(dtype)
+
+
+@functools.partial(jax.jit, static_argnames="kernel")
+def fit(X, Y, M, ridge, bandwidth, *, kernel):
+    """Coefficients, smallest pivot, and average gradient outer product, in the Gram form."""
+    n = len(X)
+    X, XM, pair = _pairs(X, M, bandwidth, kernel)
+    K, P = pair(jnp.arange(n))
+    alpha, pivot = solve(K, Y, ridge)
+    return alpha, pivot, _gram_form(alpha, XM, P) / n
+
+
+def _pairs(X, M, bandwidth, kernel):
+    """X and X M with their mean taken away, and a function that makes rows of k and of P."""
+    X = X - X.mean(axis=0, keepdims=True)  # differences only matter; less to cancel
+    XM = X if M is None else X @ M.astype(X.dtype)
+    return X, XM, functools.partial(_pair, X, XM, jnp.sum(XM * X, axis=1), bandwidth, kernel)
+
+
+def _pair(X, XM, squares, bandwidth, kernel, rows):
+    """Rows of k, and of P: zero on the diagonal, and for Laplace between points that coincide."""
+    size = squares[rows][:, None] + squares[None, :]
+    own = rows[:, None] == jnp.arange(len(X))[None, :]
+    squared = jnp.where(own, 0.0, jnp.clip(size - 2 * XM[rows] @ X.T, min=0.0))
+    if kernel == "gaussian":
+        k = jnp.exp(-squared / (2 * bandwidth**2))
+        return k, jnp.where(own, 0.0, k / bandwidth**2)
+    positive = squared > 0
+    root = jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
+    k = jnp.exp(-root / bandwidth)
+    # below this the difference of the squares has no digit left
+    apart = squared > 64 * jnp.finfo(X.dtype).eps * size
+    return k, jnp.where(apart, k / (bandwidth * jnp.where(apart, root, 1.0)), 0.0)
+
+
+def _direct_form(alpha, XM, pull):
+    n, d = XM.shape
+    rows, kept = row_blocks(n, max(1, min(n, ENTRIES // n)))
+
+    def block(total, now):
+        rows, kept = now
+        P = jnp.where(kept[:, None], pull(rows), 0.0)
+
+        def output(total, a):
+            G = P @ (a[:, None] * XM) - (P @ a)[:, None] * XM[rows]
+            return total + G.T @ G, None
+
+        return jax.lax.scan(output, total, alpha.T)[0], None
+
+    return jax.lax.scan(block, jnp.zeros((d, d), XM.dtype), (rows, kept))[0]
+
+
+def _gram_form(alpha, XM, P):
+    """S is symmetric: T = (XM)' U XM with its upper half U, the diagonal halved; then T + T'."""
+    n = len(XM)
+    drop = P @ alpha
+    left, right = jnp.hstack([alpha, drop]), jnp.hstack([drop, alpha])
+    halved = 0.5 * jnp.sum(drop**2, axis=1)[:, None] * XM
+    blocks = BLOCKS if n > SMALL else 1
+    edges = [n * k // blocks for k in range(blocks + 1)]
+    upper = []
+    for a, b in itertools.pairwise(edges):
+        i, rest = slice(a, b), slice(a, n)  # the panel from the block on the diagonal on
+        S = (P[i] @ P[:, rest]) * (alpha[i] @ alpha[rest].T) - P[i, rest] * (
+            left[i] @ right[rest].T
+        )
+        share = jnp.where(jnp.arange(a, n) < b, 0.5, 1.0)
+        upper.append((S * share[None, :]) @ XM[rest] + halved[i])
+    T = XM.T @ jnp.concatenate(upper)
+    return T + T.T
