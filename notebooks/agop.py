@@ -187,7 +187,7 @@ plotting.save(
     scale=SCALE,
     data=ds[["correlation", "loss"]],
     alt="Left: correlation of the weights' Gram matrix with the root of the AGOP, with the AGOP, and with the root in random bases, "
-    "by epoch for three layers. The first is near 0.9, also before training, the last near 0.4. Right: the training loss falls by more than two orders.",
+    "by epoch for three layers. The first is high, also before training, the last much lower. Right: the training loss falls.",
 )
 
 # %% [markdown]

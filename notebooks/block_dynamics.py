@@ -186,15 +186,15 @@ plotting.save(
         join="outer",
     ),
     alt="Departure of the invariant from its first value against time on logarithmic axes. Left, the "
-    "theorem's E stays near 1e-12 while E without alpha or with another eigenvalue departs by percents. "
+    "theorem's E stays at the errors of the solver while E without alpha or with another eigenvalue departs. "
     "Right, for general matrices the combination with constants departs and the one weighted by the "
-    "kernel stays near 1e-12.",
+    "kernel stays at the errors of the solver.",
 )
 
 # %% [markdown]
 # :::{nc-figure} p2-invariant
 # :claims: P2-INV P2-D-ONE
-# Random starts, worst of all draws. Left: the matrix $E$ stays within the errors of the solver, twelve digits down; the same
+# Random starts, worst of all draws. Left: the matrix $E$ stays within the errors of the solver; the same
 # formula with one wrong constant does not. Right: kernels with matrices in place of values, see the end of this page. Full lines:
 # the number that is weighted by the inverse kernel. Dashed: $E$ with constants in front, which is conserved for three numbers only.
 # :::
@@ -268,8 +268,8 @@ plotting.save(
     "p2-collapse",
     scale=SCALE,
     data=flow[["balanced", "generic"]],
-    alt="NC1, NC2 and NC3 against time on logarithmic axes. Left, from balanced starts all fall below "
-    "1e-10, NC1 to rounding. Right, from starts whose E is not zero all three level off near a tenth.",
+    alt="NC1, NC2 and NC3 against time on logarithmic axes. Left, from balanced starts all fall "
+    "until rounding stops them, NC1 lowest. Right, from starts whose E is not zero all three level off early.",
 )
 
 # %% [markdown]
@@ -605,7 +605,7 @@ claims.record(
 # | three numbers for each neuron, all different | diagonal $Z$ | one number for each neuron |
 # | matrices without a common eigenspace | multiples of $I$ | one number, $\lVert W \rVert_F^2 - \operatorname{vec}(H)^\top \mathcal K^{-1} \operatorname{vec}(H)$ |
 #
-# A count without theory confirms the table: for $n = 3$, evaluate the velocity of *every* quadratic form of this kind at many random states and take the dimension of the null space. It finds 6, 3 and 1 in every draw. (Quantities that are
+# A count without theory confirms the table: for $n = 3$, evaluate the velocity of *every* quadratic form of this kind at many random states and take the dimension of the null space. Its count differs from the table's by {measured}`P2-D-COUNT` in the worst draw. (Quantities that are
 # not quadratic are not excluded: open.)
 
 # %% tags=["hide-input"]

@@ -234,8 +234,8 @@ plotting.save(
     data=network,
     alt="Two heat maps of a network's tangent kernel on sorted digits, relative to its diagonal. Before "
     "training it is bright nearly everywhere; after training squares stand out along the diagonal. A "
-    "third panel shows the ratio of the off-class to the in-class value falling during training from "
-    "about 0.8 to about 0.5, with the measured pull on the same curve.",
+    "third panel shows the ratio of the off-class to the in-class value falling during training, "
+    "with the measured pull on the same curve.",
 )
 
 # %% [markdown]

@@ -132,7 +132,7 @@ plotting.save(
     data=end[["nc1", "nc1_std", "invariant_alignment", "invariant_norm"]].drop_vars("epoch"),
     alt="Three scatter plots with one point a run for two losses. Against the relative NC1 the alignment of the "
     "invariant falls for both losses; against P2's NC1 it falls for the squared error and rises for "
-    "cross-entropy. The norm of the invariant is some ten times larger for cross-entropy.",
+    "cross-entropy. The norm of the invariant is larger for cross-entropy.",
 )
 
 # %% [markdown]

@@ -95,7 +95,7 @@ plotting.save(
     scale=SCALE,
     data=ds[["nc1", "nc2"]].sel(net="relu"),
     alt="NC1 and NC2 against the layer for ReLU features, at three points of each layer. All NC1 curves fall along "
-    "straight lines on the logarithmic axis, the one after the AGOP lowest. NC2 falls tenfold in four layers, then stays.",
+    "straight lines on the logarithmic axis, the one after the AGOP lowest. NC2 falls over the first layers, then stays.",
 )
 
 # %% [markdown]
@@ -105,7 +105,7 @@ plotting.save(
 # :::
 #
 # The AGOP takes NC1 down in every layer, at least by the factor {measured}`P3-F3`; the random map takes it up again, at least by {measured}`P3-F3-MAP`, as [it must](deep_rfm_theory). Together a layer leaves at most
-# {measured}`P3-F3-DECAY` of NC1. The class means come to within a few percent of a simplex in six layers, and stay at that distance.
+# {measured}`P3-F3-DECAY` of NC1. The class means come close to a simplex within a few layers and stay there; at the read-out NC2 is {measured}`P3-F3-NC2` of that of the images.
 
 # %% tags=["hide-input", "remove-output"]
 ratio = ds.nc1.sel(point="after_agop") / nc1
@@ -215,8 +215,8 @@ plotting.save(
     "p3-fig4",
     scale=SCALE,
     data=ds[["nc1", "nc2"]].sel(net="cosine"),
-    alt="NC1 and NC2 against the layer for cosine features. After four layers the NC1 curves are level, a factor of a "
-    "hundred apart: low after the AGOP, near one half before it and after the map. NC2 falls and stays level too.",
+    alt="NC1 and NC2 against the layer for cosine features. After a few layers the NC1 curves are level, far "
+    "apart: low after the AGOP, high before it and after the map. NC2 falls and stays level too.",
 )
 
 # %% [markdown]
@@ -282,7 +282,7 @@ claims.record(
 # and only by $s$ after it: $\NC_1(\Phi) \propto \NC_1(z)^{1/2}$. ReLU and Gaussian cosines are smooth, and keep the square.
 # A layer with a cusp is a map $v \mapsto c\, (a v)^{1/2}$, with $a$ the factor of the AGOP, and that has a fixed point $v = a c^2 > 0$. A smooth layer has $v \mapsto c\, a v$, which goes to zero if $ca < 1$.
 #
-# **It is a fixed point.** Classes that start almost collapsed must *lose* their collapse until they are there. They do: started at NC1 of about one hundredth, nets end at {measured}`P3-X-START` times the plateau.
+# **It is a fixed point.** Classes that start almost collapsed must *lose* their collapse until they are there. They do: started at {measured}`P3-X-START.control` times the plateau, nets end at {measured}`P3-X-START` times it.
 #
 # **Its level is a matter of units.** $M$ is divided by its largest entry, which fixes the length of $z$; with more cosines the same length is spread over more coordinates, and $\lVert\cdot\rVert_1$ grows. Half the cosines lower
 # the plateau to {measured}`P3-AUD-RFF` of its height. Without the division $z$ is so long that all kernel entries are zero, and nothing collapses at all {claim}`P3-AUD-SCALE`.
@@ -331,7 +331,7 @@ plotting.save(
     data=varied[["response", "predicted_nc1"]].assign(nc1=depth),
     alt="Left: NC1 by layer for four nets with cosines. From above or from almost collapsed data they reach the same level, "
     "half the cosines a lower one, Gaussian frequencies the lowest; crosses of the prediction lie on the points. Right: NC1 after a "
-    "random map against NC1 before it, with slope one half for Cauchy cosines and slope one for ReLU and Gaussian cosines.",
+    "random map against NC1 before it, rising more slowly for Cauchy cosines than for ReLU and Gaussian cosines.",
 )
 
 # %% [markdown]

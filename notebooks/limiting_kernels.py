@@ -436,8 +436,8 @@ plotting.save(
     scale=SCALE,
     data=gaussians[["d1", "theory"]].assign_attrs(gaussians.attrs),
     alt="Log NC1 of erf kernels against the input dimension, one curve for each number of samples. "
-    "The NNGP curve rises from about minus two to about minus one; the NTK runs above it by a third to a "
-    "half of a decade; the NTK of the released code lies on the NNGP curve. Curves for different N "
+    "The NNGP curve rises from about minus two to about minus one; the NTK runs "
+    "clearly above it; the NTK of the released code lies on the NNGP curve. Curves for different N "
     "coincide and meet the derived limits.",
 )
 
@@ -469,7 +469,7 @@ plotting.save(
     scale=SCALE,
     data=gaussians[["d1", "theory"]].assign_attrs(gaussians.attrs),
     alt="Log NC1 of ReLU kernels against the input dimension. The NNGP curve is nearly flat; the NTK "
-    "curve starts at the same value in one dimension and rises by about 0.3. Both meet the derived "
+    "curve starts at the same value in one dimension and rises from there. Both meet the derived "
     "limits.",
 )
 

@@ -200,7 +200,7 @@ plotting.save(
     data=fit["mnist"][kept],
     alt="Three panels. The ratio of the kernel within classes to that between them rises with the epoch, strongly for the "
     "setting that collapses, hardly for the other. So does the alignment with the labels. The share of variance that "
-    "blocks do not explain falls with NC1, from nine tenths to about a third.",
+    "blocks do not explain falls with NC1.",
 )
 
 # %% [markdown]
@@ -289,9 +289,9 @@ plotting.save(
     "p2-components",
     scale=SCALE,
     data=known["mnist"][["norms_outputs", "norms_features"]],
-    alt="Left, cumulative shares of relative norms of mixed components: nearly all are below a half, medians between a "
-    "tenth and three tenths. Right, norms of the components of single outputs and features against NC1: outputs within "
-    "a factor of a few, features spread over one to three orders of magnitude.",
+    alt="Left, cumulative shares of relative norms of mixed components: the curves rise early, so that most are "
+    "small. Right, norms of the components of single outputs and features against NC1: outputs close together, "
+    "features spread far.",
 )
 
 # %% [markdown]

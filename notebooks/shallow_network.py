@@ -214,7 +214,7 @@ plotting.save(
     scale=SCALE,
     data=shown[[*panels, "relative_step"]],
     alt="Four panels against input dimension, for both activations at the largest N: relative movement "
-    "of the features and of the tangent kernel, both rising by two orders of magnitude from one to 128 "
+    "of the features and of the tangent kernel, both rising steeply from one to 128 "
     "dimensions; the final loss, small everywhere; and the step relative to the limit of stability, "
     "which crosses one for ReLU in 128 dimensions.",
 )
@@ -361,7 +361,7 @@ plotting.save(
     "p1-shallow-longer",
     scale=SCALE,
     data=run[["nc1", "nngp", "ntk", "loss", "kernel_regime_loss", "features_moved"]],
-    alt="Top: the loss of both networks falls by orders of magnitude over the epochs, on the dots of the "
+    alt="Top: the loss of both networks falls steadily over the epochs, on the dots of the "
     "kernel prediction. Bottom: log NC1 minus the NNGP value stays flat at zero within a few hundredths "
     "in every dimension except for erf in 128 dimensions, where it falls.",
 )
@@ -370,8 +370,8 @@ plotting.save(
 # :::{nc-figure} p1-shallow-longer
 # :claims: P1-LONG-LOSS P1-LONG
 # The longer run at the smallest $N$. Top: the loss, with the prediction of a tangent kernel that never moves
-# (dots). Bottom: NC1 minus that of the NNGP kernel (dashed zero). The loss falls by orders of
-# magnitude; NC1 stays.
+# (dots). Bottom: NC1 minus that of the NNGP kernel (dashed zero). The loss falls
+# far; NC1 stays.
 # :::
 #
 # The loss becomes small everywhere: at most {measured}`P1-LONG-LOSS` of what answering zero would cost

@@ -160,9 +160,8 @@ plotting.save(
     scale=SCALE,
     data=share.to_dataset(name="share").merge(whole.to_dataset(name="whole")),
     alt="Left: share of S V transposed in the drop of log NC1 by layer, one curve for each gain, nearly all above "
-    "one half; with random singular vectors it is near zero. Right: over all layers the share falls from four "
-    "fifths to three fifths as the gain grows, while that of the fourth root of the AGOP stays near four fifths "
-    "or above.",
+    "one half; with random singular vectors it is near zero. Right: over all layers the share falls as the "
+    "gain grows, while that of the fourth root of the AGOP stays high.",
 )
 
 # %% [markdown]
@@ -172,7 +171,7 @@ plotting.save(
 # in place of the weights.
 # :::
 #
-# At the paper's gain, the share of $SV^\top$ is {measured}`P3-F2` in the layer where it is least {claim}`P3-F2`, and with random singular vectors at most {measured}`P3-F2.control`. Over the whole network it is more than half at every gain {claim}`P3-F7`, but the larger the
+# At the paper's gain, the share of $SV^\top$ is {measured}`P3-F2` in the layer where it is least {claim}`P3-F2`, and with random singular vectors at most {measured}`P3-F2.control`. Over the whole network it is {measured}`P3-F7` at the gain where it is least {claim}`P3-F7`; the larger the
 # first weights, the more the ReLU contributes; at gain 1 the two are nearly even in the last layer.
 #
 # **The AGOP in place of the weights** is the test that the paper's argument asks for and its figures leave out (a line of the released code computes a variant, and does not draw it). We replace $SV^\top \Phi$ by $\operatorname{AGOP}^{1/4} \Phi$. At small gain the two do the same to NC1
@@ -238,10 +237,10 @@ plotting.save(
     "p3-fig10",
     scale=SCALE,
     data=one[["shares", "nfa", "chance", "loss"]],
-    alt="Left: the share of variance within classes falls from about nine tenths to zero and that between classes "
+    alt="Left: the share of variance within classes falls from nearly all to zero and that between classes "
     "rises to one. Middle: the correlation of each layer starts high, dips while the loss is on its plateau, and "
-    "ends near nine tenths; in a random basis it is far lower. Right: the loss stays at the plateau of the label "
-    "mean, then falls by four decades.",
+    "ends high; in a random basis it is far lower. Right: the loss stays at the plateau of the label "
+    "mean, then falls far.",
 )
 
 # %% [markdown]
@@ -323,14 +322,14 @@ plotting.save(
     data=end.sel(stage="output").to_dataset(name="nc1").merge(ds[["loss"]]),
     alt="Left: log NC1 at the end against the layer, one curve for each gain; all fall with depth, those of small "
     "gains steeply and those of gain one slowly. Right: NC1 of the last hidden layer against the training loss "
-    "along training; at the same loss the networks of small gain lie one to two decades lower.",
+    "along training; at the same loss the networks of small gain lie much lower.",
 )
 
 # %% [markdown]
 # :::{nc-figure} p3-initial-scale
 # :claims: P3-INIT
 # Left: NC1 by layer at the end of training. Right: the last hidden layer against the training loss, time running to the right. The curves are ordered by gain: networks that fit the data equally well
-# differ in collapse by more than a factor of ten.
+# differ in collapse: from the smallest gain to the largest by {measured}`P3-INIT` decades of NC1.
 # :::
 #
 # All networks fit all labels. Between gain 0.2 and gain 1 the last NC1 differs by {measured}`P3-INIT` decades, the loss by {measured}`P3-INIT.control` {claim}`P3-INIT`. The usual account {cite:p}`chizat2019`: with large weights there is a fit near the start, where random features are good enough; with small ones the features have to be built, and nothing

@@ -97,7 +97,7 @@ plotting.save(
 # After the paper's Fig. 2 a–e. Mean and one standard deviation over seeds. Solid: the learning rate that collapses most; dashed: the one that collapses least. Thin vertical lines: all seeds fit their training set. Both fit, and both go on changing afterwards.
 # :::
 #
-# **The invariant goes with collapse.** Over all runs that fit, NC1 and the alignment of the invariant have rank correlation {measured}`P2-NC-ALIGN`; one of twenty shuffles of the runs would reach {measured}`P2-NC-ALIGN.control` {claim}`P2-NC-ALIGN`. For the norm it is {measured}`P2-NC-NORM` {claim}`P2-NC-NORM`. The alignment is the steadier of the two: it has no scale, while the norm differs several-fold between initialisations before anything has been learnt. "Near 1", as the theory has it, the alignment is only in the best of these networks.
+# **The invariant goes with collapse.** Over all runs that fit, NC1 and the alignment of the invariant have rank correlation {measured}`P2-NC-ALIGN`; one of twenty shuffles of the runs would reach {measured}`P2-NC-ALIGN.control` {claim}`P2-NC-ALIGN`. For the norm it is {measured}`P2-NC-NORM` {claim}`P2-NC-NORM`. The alignment is the steadier of the two: it has no scale, while the norm differs between initialisations before anything has been learnt. "Near 1", as the theory has it, the alignment is only in the best of these networks.
 
 # %% tags=["hide-input", "remove-output"]
 with plotting.style():
@@ -108,7 +108,7 @@ plotting.save(
     scale=SCALE,
     data=mnist[network_panels.AT_THE_END].isel(epoch=-1),
     alt="Six scatter plots, one point a run. NC1, NC2 and NC3 against test accuracy: at like accuracies NC1 "
-    "spans more than an order of magnitude. Terms of the invariant against NC1; alignment of both kernels "
+    "spans a wide range. Terms of the invariant against NC1; alignment of both kernels "
     "with the labels, falling with NC1; alignment of the invariant, falling with NC1.",
 )
 
