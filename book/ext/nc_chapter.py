@@ -43,12 +43,14 @@ def claims_of(env, page: str) -> list[dict]:
     return [row for row in env.app.nc_ledger.rows.values() if row["page"] == page]
 
 
+def total(rows: list[dict], scale: str) -> str:
+    """How many claims there are, and at which scale they were judged."""
+    return f"{len(rows)} claim{'s' * (len(rows) != 1)}, judged at {scale} scale"
+
+
 def tally(rows: list[dict], scale: str) -> list[nodes.Node]:
     """How many claims there are and how many carry each verdict."""
-    total = len(rows)
-    parts: list[nodes.Node] = [
-        nodes.Text(f"{total} claim{'s' * (total != 1)}, judged at {scale} scale: ")
-    ]
+    parts: list[nodes.Node] = [nodes.Text(f"{total(rows, scale)}: ")]
     counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
     for place, (verdict, count) in enumerate((v, n) for v, n in counts.items() if n):
         parts += [nodes.Text(f"{', ' * bool(place)}{count} "), verdict_mark(verdict)]
@@ -134,21 +136,25 @@ class VerdictListDirective(SphinxDirective):
             return [nodes.paragraph("", f"At {scale} scale there is none.")]
         lines = [self.row(row) for row in rows]
         words = ("Claim", "What is claimed", "Measured")
-        return [table(words, lines, *tally(rows, scale), classes=["nc-verdicts"])]
+        return [table(words, lines, total(rows, scale), classes=["nc-verdicts"])]
 
     def row(self, row: dict):
         page = row["page"]
         place = nodes.reference(
-            "", page.replace("_", " "), internal=True, nc_place=row["id"], nc_page=page
+            "", page, internal=True, nc_place=row["id"], nc_page=page, nc_titled=page
         )
-        told = [make("div", *inline(self, row["statement"])), small(row["number"], " · ", place)]
-        measured = [make("div", *number(row.get("value")), classes=["nc-figure-number"])]
-        if row.get("value") is None:
-            measured = []
-        else:
-            measured.append(small("stated ", *condition(row)))
-            measured.append(small("tolerance ", *number(row.get("tolerance"), 6)))
-        if row.get("reason"):
+        told = [
+            make("div", *inline(self, row["statement"])),
+            small(row["number"], " · ", place, " · measured: ", *inline(self, row["quantity"])),
+        ]
+        measured = []
+        if row.get("value") is not None:
+            measured.append(make("div", *number(row["value"]), classes=["nc-figure-number"]))
+            stated = ["stated ", *condition(row)]
+            if row["tolerance"]:
+                stated += [" ± ", *number(row["tolerance"], 6)]
+            measured.append(small(*stated))
+        if row.get("reason") and row["reason"] != "outside the tolerance":
             measured.append(small(*inline(self, row["reason"])))
         return make(
             "tr",
@@ -225,6 +231,15 @@ def check_frame(app, doctree):
         logger.warning("%s", problem, location=page, type="nc_chapter")
 
 
+def name_pages(app, doctree, docname):
+    """Write the title of a chapter in the place of its name."""
+    for node in doctree.findall(nodes.reference):
+        for folder in ("notebooks", "book"):
+            title = app.env.titles.get(f"{folder}/{node.get('nc_titled')}")
+            if title is not None:
+                node.children = [nodes.Text(title.astext())]
+
+
 def setup(app):
     """Register the directives; badges and the page line are those of `nc_book`."""
     app.setup_extension("nc_book")
@@ -235,4 +250,5 @@ def setup(app):
     app.add_directive("coverage-gaps", GapsDirective)
     # Before others put their lines under the heading.
     app.connect("doctree-read", check_frame, priority=100)
+    app.connect("doctree-resolved", name_pages, priority=400)
     return {"parallel_read_safe": False, "parallel_write_safe": True, "env_version": 1}
