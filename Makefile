@@ -1,4 +1,5 @@
 # make book            the book at SCALE=smoke | quick | paper, then open _build/html/index.html
+# make pdf             the book, and all of it as _build/<SCALE>/neural-collapse.pdf (Chromium)
 # make test            the smoke book, then every test (one worker more than cores: tests wait
 #                      for browsers and for other processes)
 # make bench           speed against plain implementations
@@ -12,10 +13,13 @@ PORT ?= 8000
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
-.PHONY: book test bench lock flip serve clean requirements scorecard
+.PHONY: book pdf test bench lock flip serve clean requirements scorecard
 
 book: $(INSTALLED)
 	@$(PY) -m pipeline.book --scale $(SCALE) --cores $(CORES)
+
+pdf: book
+	@$(PY) -m pipeline.pdf --scale $(SCALE)
 
 test: $(INSTALLED)
 	@$(PY) -m pipeline.book --scale smoke --cores $(CORES) --no-link

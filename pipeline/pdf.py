@@ -23,8 +23,6 @@ import yaml
 from ncutils import workspace
 from pipeline import printed, stage
 
-NAME = "neural-collapse.pdf"
-
 # The empty place that book/ext/nc_launch.py leaves under the heading of the first page.
 EMPTY = '<p class="nc-pdf" hidden="hidden"></p>'
 
@@ -216,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "the sliders come with the book on the screen.",
     ]
     print(f"Printing {html.relative_to(root)} ...", flush=True)
-    target = build / NAME
+    target = build / stage.PDF
     entries = printed.contents(root / "_toc.yml")
     pages = make(html, entries, target, title=settings["title"], front=front)
     publish(target, html, pages)

@@ -20,6 +20,7 @@ from pathlib import Path
 from ncutils import claims, workspace
 from pipeline import keys, launch
 
+PDF = "neural-collapse.pdf"  # beside the HTML, made from it by pipeline/pdf.py
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in a bundle: the same content, the same bytes
 
 
@@ -122,6 +123,7 @@ def main() -> None:
     started = time.perf_counter()
     build = workspace.build_dir(scale)
     typeset(stage(scale), build / "html")
+    (build / PDF).unlink(missing_ok=True)  # of the book that was here before
     ledger = json.loads((build / "ledger.json").read_text(encoding="utf-8"))
     record = {
         "scale": scale,

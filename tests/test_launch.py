@@ -50,6 +50,7 @@ def project(tmp_path_factory):
         shutil.copy(ROOT / name, root)
     (root / "notebooks").mkdir()
     shutil.copy(ROOT / "notebooks" / "agop.py", root / "notebooks")
+    shutil.copytree(ROOT / ".github", root / ".github")
     git = ["git", "-C", str(root), "-c", "user.name=x", "-c", "user.email=x@example.org"]
     for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
         subprocess.run([*git, *words], check=True)
@@ -186,6 +187,51 @@ def test_a_notebook_to_run_runs_where_nothing_is_there(staged, project, tmp_path
     assert (build / "results" / "agop" / "digits.nc").is_file()
     assert list((build / "claims").glob("P3-*.json"))
     assert not list((ROOT / "launch").glob("*")), "nothing of it lands in this project"
+
+
+def test_the_branch_holds_the_project_the_notebooks_and_what_binder_needs(
+    project, staged, tmp_path
+):
+    remote, words = tmp_path / "remote.git", [str(ROOT / ".ci" / "launch"), str(staged)]
+    subprocess.run(["git", "init", "-q", "--bare", str(remote)], check=True)
+    for _ in range(2):  # the second time, the branch is there
+        subprocess.run([*words, str(remote)], cwd=project, check=True, capture_output=True)
+
+    def git(*asked, folder=remote):
+        done = subprocess.run(
+            ["git", "-C", str(folder), *asked], capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    files = dict(reversed(line.split("\t")) for line in git("ls-tree", "-r", "launch").splitlines())
+    assert {"claims.yml", "ncutils/workspace.py", "launch/agop.ipynb"} < files.keys()
+    assert {"binder/requirements.txt", "binder/runtime.txt"} < files.keys()
+    assert files["binder/postBuild"].startswith("100755")
+    assert not any(name.startswith(".github/") for name in files)
+    assert git("rev-list", "--count", "launch") == "1\n", "old notebooks do not pile up"
+    assert git("status", "--porcelain", folder=project) == "", "the checkout is as it was"
+
+
+def test_nothing_is_published_where_nothing_was_staged(tmp_path):
+    done = subprocess.run(
+        [str(ROOT / ".ci" / "launch"), str(tmp_path), "nowhere"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "has no notebooks to run" in done.stderr
+
+
+def test_one_job_of_the_workflow_may_write_and_the_build_knows_its_repository():
+    text = (ROOT / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8")
+    jobs = yaml.safe_load(text)["jobs"]
+    writers = [name for name, job in jobs.items() if job["permissions"].get("contents") == "write"]
+    assert writers == ["launch"]
+    assert jobs["launch"]["needs"] == "publish"
+    (build,) = [step for step in jobs["build"]["steps"] if step.get("run") == ".ci/run"]
+    assert build["env"]["NCUTILS_REPOSITORY"] == "${{ github.repository }}"
 
 
 def first_cell(folder, **changed):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import pdf, printed
+from pipeline import pdf, printed, stage
 from tests.test_browser import pytest_generate_tests  # noqa: F401 (leaves browsers out)
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -119,7 +119,7 @@ def test_headings_lie_below_their_part_and_the_contents_have_numbers(text):
 
 @pytest.mark.browser
 def test_the_pages_are_printed_with_bookmarks_numbers_and_nothing_cut(html, entries):
-    target = html.parent / pdf.NAME
+    target = html.parent / stage.PDF
     pages = pdf.make(html, entries, target, title="A book", front=["By nobody."])
     found = target.read_bytes()
     assert pages == 6, "title, contents, the first page, the part, two pages"
@@ -149,7 +149,7 @@ def test_a_fault_stops_the_printing_and_keeps_the_old_file(tmp_path):
         text='<p class="math">never set</p><img src="gone.png" alt="x">',
     )
     (html / "notebooks" / "two.html").write_text(faulty, encoding="utf-8")
-    target = tmp_path / pdf.NAME
+    target = tmp_path / stage.PDF
     target.write_bytes(b"old")
     with pytest.raises(RuntimeError, match="3 faults") as told:
         pdf.make(html, printed.contents(tmp_path / "_toc.yml"), target, title="A book")

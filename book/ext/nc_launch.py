@@ -37,7 +37,7 @@ def offers(app, page: str, buttons: dict[str, str]) -> list[nodes.Node]:
     """The parts of the line, without what stands between them."""
     docname, source = app.env.docname, Path(app.srcdir)
     parts: list[nodes.Node] = [
-        make("a", "executed notebook", href="", download="", classes=["nc-executed"]),
+        make("a", "executed notebook", href="", download="", classes=["download", "nc-executed"]),
     ]
     name = f"data/{page}-{app.nc_ledger.header.get('scale')}.zip"
     if (source / name).is_file():
