@@ -177,5 +177,5 @@ def psd_sqrt(M: Float[Array, "d d"]) -> Float[Array, "d d"]:
 
     Eigenvalues below zero, which rounding leaves behind, count as zero.
     """
-    values, vectors = jnp.linalg.eigh(0.5 * (M + M.T))
+    values, vectors = jnp.linalg.eigh(0.5 * (M + M.T), symmetrize_input=False)
     return (vectors * jnp.sqrt(jnp.clip(values, min=0.0))[None, :]) @ vectors.T
