@@ -335,7 +335,7 @@ def test_a_figure_says_how_it_was_made_and_offers_its_data(book):
 def test_the_ledger_shows_what_was_stated_measured_and_would_have_failed(book):
     page = read(book, "ledger.html")
     cells = [squeeze(cell) for cell in page.find(id="claim-p1-b").select("td")]
-    assert cells[0] == "= 0 tolerance 10 −10"
+    assert cells[0] == "= 0 tolerance 10 −10 decidable at smoke"
     assert cells[1] == "1.5 ± 0.25 n = 10, smoke scale"
     assert cells[2] == "0.441 labels shuffled"
     assert cells[3].startswith("fails because 1.5 beyond the threshold")

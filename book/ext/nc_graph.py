@@ -11,7 +11,7 @@ from html import escape
 from itertools import pairwise
 
 from docutils import nodes
-from nc_data import PAPERS, VERDICTS
+from nc_data import PAPERS, VERDICTS, slug
 from nc_nodes import badge, logger, make, verdict_mark
 from sphinx.util.docutils import SphinxDirective
 
@@ -28,9 +28,9 @@ ICONS = {
     "nc-absent": ("M3 8h10", False),
 }
 
-HEIGHT, GAP, STEP, MARGIN = 24, 28, 30, 6
+HEIGHT, GAP, STEP, MARGIN = 24, 24, 30, 6
 #: Width of a frame without its words, and of a letter.
-FRAME, LETTER = 30, 7.0
+FRAME, LETTER = 29, 7.4
 #: At most so many claims are drawn; a paper with more needs another picture.
 LARGEST = 80
 
@@ -187,6 +187,7 @@ def sides(places: dict[str, tuple[int, float]], rows: dict) -> list[tuple[float,
 def svg(edges: list[Edge], rows: dict[str, dict], addresses: dict[str, str], label: str) -> str:
     """The picture of one paper, families below each other."""
     boxes, lines, top, widest = [], [], MARGIN + HEIGHT / 2, 0.0
+    tip = f"nc-tip-{slug(label)}"
     for family in families(edges):
         places, courses = placed(family)
         columns = sides(places, rows)
@@ -194,17 +195,18 @@ def svg(edges: list[Edge], rows: dict[str, dict], addresses: dict[str, str], lab
         for (first, _), course in zip(family, courses, strict=True):
             path = course_path([(*columns[place], top + height * STEP) for place, height in course])
             shaky = ' class="nc-shaky"' if rows[first]["verdict"] == "fails" else ""
-            lines.append(f'<path d="{path}"{shaky} marker-end="url(#nc-tip)"/>')
+            lines.append(f'<path d="{path}"{shaky} marker-end="url(#{tip})"/>')
         for claim, (place, height) in places.items():
             spot = (*columns[place], top + height * STEP)
             boxes.append(claim_box(rows[claim], addresses.get(claim), *spot))
         deepest = max(height for course in courses for _, height in course)
         top += (deepest + 1.2) * STEP
-    size = f"{widest + MARGIN:.0f}", f"{top - 1.2 * STEP + HEIGHT / 2 + MARGIN:.0f}"
+    wide, high = widest + MARGIN, top - 1.2 * STEP + HEIGHT / 2 + MARGIN
     return (
-        f'<svg viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}" height="{size[1]}" '
-        f'role="group" aria-label="{escape(label)}">'
-        '<defs><marker id="nc-tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" '
+        f'<svg viewBox="0 0 {wide:.0f} {high:.0f}" width="{wide:.0f}" height="{high:.0f}" '
+        # A little smaller is still easy to read; below that the reader scrolls.
+        f'style="min-width:{0.85 * wide:.0f}px" role="group" aria-label="{escape(label)}">'
+        f'<defs><marker id="{tip}" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" '
         'markerHeight="7" orient="auto"><path d="M0 .8L8 4L0 7.2z"/></marker></defs>'
         f'<g class="nc-edges">{"".join(lines)}</g>{"".join(boxes)}</svg>'
     )

@@ -105,6 +105,8 @@ class LedgerDirective(SphinxDirective):
         lines.append(small("tolerance ", *number(row.get("tolerance"), 6)))
         if row.get("deviation") is not None:
             lines.append(small("deviation up to ", *number(row["deviation"], 6)))
+        if row.get("scales"):
+            lines.append(small("decidable at ", ", ".join(row["scales"])))
         return lines
 
     def measured(self, row: dict):
