@@ -57,7 +57,8 @@ def copy_results(source: Path, scale: str) -> None:
     for record in (source / "pages").glob("*.json"):
         for used in json.loads(record.read_text(encoding="utf-8")).get("results", []):
             experiment, cell = used["experiment"], used["cell"]
-            file = keys.archived(scale, experiment, cell)
+            # A page may read a longer run, which is archived under a scale of its own.
+            file = keys.archived(used.get("scale", scale), experiment, cell)
             if not file.is_file():
                 file = workspace.build_dir(scale) / "results" / experiment / f"{cell}.nc"
             if file.is_file():
