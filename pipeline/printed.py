@@ -19,7 +19,7 @@ from bs4 import BeautifulSoup, Tag
 # What a page has for the screen only. Code that is folded away on the page is in the notebooks.
 SCREEN_ONLY = (
     "script, style, link, form, [hidden], .only-dark, .headerlink, details.hide, "
-    "button, .nc-offers, .nc-pdf, .toctree-wrapper"
+    "button, .nc-offers, .nc-pdf, .nc-recorded, .toctree-wrapper"
 )
 
 # A formula or a table that is wider than the paper is made smaller. Runs in the page, which
@@ -103,6 +103,8 @@ def article(html: Path, page: str) -> Tag:
         still.unwrap()
     for node in found.select(SCREEN_ONLY):
         node.decompose()
+    for folded in found.select("details"):
+        folded["open"] = ""
     for node in found.select(".nc-provenance a"):
         before = node.previous_sibling
         if isinstance(before, str) and before.strip() == "·":

@@ -39,6 +39,7 @@ ONE = (
 <a href="../book/index.html#never">no such name</a></p>
 <img class="only-light" src="../_images/f.svg" alt="light"><img class="only-dark" src="no" alt="d">
 <details class="hide"><summary>Code</summary><pre>folded = 1</pre></details>
+<details><summary>In words</summary><p>Shown.</p></details>
 <pre>"""
     + "a_very_long_name = " * 30
     + "</pre>"
@@ -108,6 +109,7 @@ def test_what_only_a_screen_can_do_is_left_out(text):
     for words in ("folded", "only-dark", "headerlink", "Menu", "nc-pdf", "hidden"):
         assert words not in text.partition("<main")[2], words
     assert "../html/_images/f.svg" in text
+    assert '<details open=""><summary>In words' in text, "paper has nothing to click on"
 
 
 def test_headings_lie_below_their_part_and_the_contents_have_numbers(text):
