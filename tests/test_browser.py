@@ -9,6 +9,8 @@ import base64
 import json
 import os
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -363,3 +365,55 @@ def test_the_browser_draws_a_picture_of_the_first_page(chromium, book):
     WebDriverWait(chromium, 10).until(lambda d: d.title.startswith("Neural collapse"))
     png = base64.b64decode(chromium.get_screenshot_as_base64())
     assert len(png) > 20_000, "a blank page is far smaller"
+
+
+@pytest.fixture
+def served(book):
+    """The book on a server, below a folder, as a project's pages are; 404.html for the lost."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked = book / urlsplit(self.path).path.removeprefix("/somebody/project/")
+            found = asked.is_file()
+            self.send_response(200 if found else 404)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write((asked if found else book / "404.html").read_bytes())
+
+        do_HEAD = do_GET
+
+        def log_message(self, *words):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/somebody/project/"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "address", ["kernel_nc1", "a/b/kernel_nc1.html", "notebooks/old/kernel-nc1.html"]
+)
+def test_a_lost_reader_is_led_back_from_any_depth(chromium, book, served, address):
+    chromium.get(served + address)
+    assert chromium.title == "No such page"
+
+    def links():
+        return [a.get_attribute("href") for a in chromium.find_elements(By.CSS_SELECTOR, "main a")]
+
+    guess = f"{served}notebooks/kernel_nc1.html"
+    WebDriverWait(chromium, 10).until(lambda _: links()[0] == guess)
+    assert chromium.find_element(By.ID, "guess").is_displayed()
+    assert all((book / link.removeprefix(served)).is_file() for link in links())
+
+
+def test_a_name_that_no_page_has_is_not_guessed(chromium, served):
+    chromium.get(f"{served}a/nothing.html")
+    assert chromium.title == "No such page"
+    assert not chromium.find_element(By.ID, "guess").is_displayed()
+
+
+def test_a_redirect_takes_the_reader_and_the_anchor_along(chromium, book):
+    chromium.get(f"{(book / 'ledger.html').as_uri()}#claim-p1-t41")
+    WebDriverWait(chromium, 10).until(lambda d: "/book/ledger.html" in d.current_url)
+    assert chromium.current_url.endswith("/book/ledger.html#claim-p1-t41")
