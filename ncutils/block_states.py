@@ -1,5 +1,6 @@
 r"""Initial states of the flow with a prescribed value of the invariant."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -128,20 +129,18 @@ def _draw(
 ):
     """W and H of `initial_state`; compiled once for all norms and alignments of one shape."""
     (C, seen), N = basis.shape, sum(sizes)
-    keys = jax.random.split(key, 5)
-    frame = jnp.linalg.qr(jax.random.normal(keys[0], (n, seen + hidden)))[0]
-    G = jax.random.normal(keys[1], (seen, seen))
+    shapes = (n, seen + hidden), (seen, seen), (hidden,), (seen + hidden, C), (seen + hidden, N)
+    frame, G, spectrum, means, deviations = _normals(jax.random.split(key, 5), shapes)
+    frame = jnp.linalg.qr(frame)[0]
     if tight:
         G = jnp.linalg.qr(G)[0]
     G = G * scale / jnp.sqrt(jnp.linalg.norm(G.T @ G))
-    spectrum = jnp.abs(jax.random.normal(keys[2], (hidden,)))
+    spectrum = jnp.abs(spectrum)
     spectrum = hidden_energy * spectrum / jnp.linalg.norm(spectrum) if hidden else spectrum
     root = jax.scipy.linalg.block_diag(
         shrink**0.5 * psd_sqrt(G.T @ G), jnp.diag(jnp.sqrt(spectrum))
     )
 
-    means = jax.random.normal(keys[3], (seen + hidden, C))
-    deviations = jax.random.normal(keys[4], (seen + hidden, N))
     deviations -= spread(class_sums(deviations, sizes) / jnp.asarray(sizes)[None, :], sizes)
     # Where C means cannot fill the hidden directions, the deviations must.
     Z = spread(means, sizes) + within * deviations
@@ -157,6 +156,17 @@ def _draw(
         mirror = jnp.outer(basis[:, 0], basis[:, 0])
         W = jnp.where(turned, W - 2 * mirror @ W, W)
     return W, H
+
+
+def _normals(keys, shapes) -> list[Array]:
+    """Normal numbers for each key and shape, from one call of the generator.
+
+    To compile it takes longer than all the algebra here, and a shorter array is the
+    beginning of a longer one.
+    """
+    longest = max(map(math.prod, shapes))
+    rows = jax.vmap(lambda key: jax.random.normal(key, (longest,)))(keys)
+    return [row[: math.prod(shape)].reshape(shape) for row, shape in zip(rows, shapes, strict=True)]
 
 
 def symmetric_state(
