@@ -21,7 +21,7 @@
 # Take the gradient of each output of a predictor at each sample, and average the outer products. The matrix that results, the
 # {term}`AGOP`, is the tool of {cite:t}`beaglehole2024`, and the next three pages are about what it does to classes.
 #
-# For a linear map it is the Gram matrix of the weights, and one step with it collapses the classes. For a kernel machine it has a closed form. For a trained
+# For a linear map it is the {term}`Gram matrix` of the weights, and one step with it collapses the classes. For a {term}`kernel machine` it has a closed form. For a trained
 # network its square root correlates with the weights; but so it does before training.
 #
 # :::{symbols}
@@ -161,7 +161,7 @@ plotting.save(
 #
 # ## Networks, and the ansatz
 #
-# For layer $l$ of a network, let $f_l$ be the part from the input of that layer on, and $\operatorname{AGOP}_l$ its AGOP. The **neural feature ansatz** of {cite:t}`radhakrishnan2024` says that
+# For layer $l$ of a network, let $f_l$ be the part from the input of that layer on, and $\operatorname{AGOP}_l$ its AGOP. The {term}`neural feature ansatz` of {cite:t}`radhakrishnan2024` says that
 # training makes $W_l^\top W_l$ and $\operatorname{AGOP}_l$ similar. The paper compares the first with the square root of the second, by the Pearson correlation of their entries.
 #
 # A correlation needs a level of chance. Two positive matrices with random eigenvectors are not uncorrelated: both have positive entries on the diagonal and entries about zero beside it. We turn the basis of the root at random and correlate again.

@@ -535,7 +535,7 @@ plotting.save(
 # %% [markdown]
 # :::{nc-figure} p2-biases
 # :claims: P2-B4 P2-B4-BIAS
-# Ends of flows (points) and closed forms (lines), $C = 4$. At $C\beta = 1$ both frames are the simplex, with cosine $-\frac13$. Away from it they part, the more so the larger
+# Ends of flows (points) and closed forms (lines), $C = 4$. At $C\beta = 1$ both frames are the {term}`simplex`, with cosine $-\frac13$. Away from it they part, the more so the larger
 # $\kappa_n$: then the class means close up faster than the classifier.
 # :::
 #

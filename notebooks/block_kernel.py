@@ -194,7 +194,7 @@ claims.record(
 # $-\eta\gamma_c\, r(x_i)$ in the same class and $-\eta\gamma_n\, r(x_i)$ in the others. The same holds for
 # the features, with the values $\kappa_d > \kappa_c > \kappa_n$ of their own kernel and with $W^\top r(x_i)$ in
 # the place of the residual. A network for which $\gamma_n$ is much smaller than $\gamma_c$ is called
-# *locally elastic* {cite:p}`seleznova2023`: teaching it one image changes what it says about that class and
+# {term}`locally elastic <local elasticity>` {cite:p}`seleznova2023`: teaching it one image changes what it says about that class and
 # little else.
 #
 # We train a fully connected ReLU network with two hidden layers on digits of $8 \times 8$ pixels, stop now and

@@ -105,7 +105,7 @@ plotting.save(
 # :::
 #
 # The AGOP takes NC1 down in every layer, at least by the factor {measured}`P3-F3`; the random map takes it up again, at least by {measured}`P3-F3-MAP`, as [it must](deep_rfm_theory). Together a layer leaves at most
-# {measured}`P3-F3-DECAY` of NC1. The class means come close to a simplex within a few layers and stay there; at the read-out NC2 is {measured}`P3-F3-NC2` of that of the images.
+# {measured}`P3-F3-DECAY` of NC1. The class means come close to a {term}`simplex` within a few layers and stay there; at the read-out NC2 is {measured}`P3-F3-NC2` of that of the images.
 
 # %% tags=["hide-input", "remove-output"]
 ratio = ds.nc1.sel(point="after_agop") / nc1

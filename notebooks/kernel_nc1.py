@@ -372,7 +372,7 @@ claims.record(
 #
 # Now the same for images. We take digits of MNIST {cite:p}`lecun1998`, in classes of equal size, drawn
 # anew for every repeat, and the kernels of fully connected networks with $L$ hidden layers:
-# the NNGP kernel $Q^{(L)}$ of the last hidden layer {cite:p}`lee2018` and the tangent kernel of the
+# the {term}`NNGP kernel` $Q^{(L)}$ of the last hidden layer {cite:p}`lee2018` and the {term}`tangent kernel` of the
 # network {cite:p}`jacot2018`. Each image is a row of pixels, scaled to norm $\sqrt{d_0}$, so that
 # images differ by their angles alone.
 #

@@ -23,7 +23,7 @@
 # draw their NC1 as the third panel of two figures.
 #
 # It collapses more than the tangent kernel (but for ReLU in one dimension, where all three agree); it
-# does so before training, however. Against the NNGP kernel the answer depends on something else than width: on
+# does so before training, however. Against the {term}`NNGP kernel` the answer depends on something else than width: on
 # how far the features have to move. At the published settings, and long after, they hardly need to.
 #
 # :::{symbols}
