@@ -23,7 +23,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = Path(__file__).with_name("typed_numbers.yml")
 #: Why a number may be typed.
-REASONS = ("setting", "paper", "threshold", "derived", "convention", "words")
+REASONS = ("setting", "paper", "threshold", "derived", "convention")
 #: Its entries speak of versions, and of what once was.
 LEFT_OUT = {"changelog"}
 
@@ -49,7 +49,7 @@ QUANTITY = re.compile(
             rf"\bfactors? (?:of )?(?:about |more than |at least |nearly )?{COUNT}",
             rf"\borders? of magnitude\b|\b(?:{COUNT}|a) (?:decades?|digits down)\b",
             rf"\b(?:an?|one|two|three|four|nine) (?:good )?(?:half|halves|{PART}s?){END}",
-            r"\bhalf (?:of|the)\b|\bmore than half\b",
+            r"(?<!first )(?<!second )(?<!other )\bhalf of\b|\bmore than half\b",
             rf"\b{COUNT} (?:s|seconds?|minutes?|hours?|ms|[GMk]i?B)\b",
             rf"\b(?:{VERB}) (?:(?:by|to|at|of|from|up to) )?(?:(?:about|only|nearly) )?\$?-?\d",
         )
