@@ -29,6 +29,13 @@ TITLES = {
     "nc2": "d) NC2",
     "nc3": "e) NC3",
 }
+#: The arrays that `kernel_pictures` shows, and their titles.
+PICTURES = {
+    "traced_outputs": r"traced $\Theta$",
+    "traced_features": r"traced $\Theta^h$",
+    "norms_outputs": r"$\Vert\Theta_{k,s}\Vert$",
+    "norms_features": r"$\Vert\Theta^h_{k,s}\Vert$",
+}
 #: The arrays that `whole_end` shows, at their last epoch.
 AT_THE_END = [
     *("test_accuracy", "nc1", "nc2", "nc3", "norm_means", "norm_within", "norm_global"),
@@ -174,4 +181,30 @@ def whole_end(runs: xr.Dataset, fit: xr.Dataset, *, lowest: float) -> Figure:
     scatter(axes[1, 2], end.nc1, end.invariant_alignment)
     axes[1, 2].set(title="alignment of the invariant", xscale="log", xlabel="NC1")
     plain_log(axes[1, 2].xaxis)
+    return fig
+
+
+def kernel_pictures(pair: xr.Dataset, *, num_classes: int = 10) -> Figure:
+    """Fig. 1 a–d of P2 twice: traced kernels and norms of components, as shares of the largest.
+
+    Args:
+        pair: two runs, the one that collapses first; the arrays `PICTURES`, with samples
+            sorted by class and equally many of each.
+        num_classes: C.
+
+    Returns:
+        The figure, a row for each run; lines part the classes.
+
+    Source: P2, Figs 1 and 13–20.
+    """
+    fig, axes = plt.subplots(2, 4, figsize=(10.4, 5.2), layout="constrained")
+    for row, kind in zip(axes, ("collapses", "does not"), strict=True):
+        row[0].set_ylabel(kind)
+    for place, ax in np.ndenumerate(axes):
+        name, title = list(PICTURES.items())[place[1]]
+        drawn = pair[name][place[0]]
+        each = len(drawn) // num_classes
+        sizes = [each] * num_classes if name.startswith("traced") else []
+        plotting.heatmap(ax, drawn / drawn.max(), sizes=sizes, title=title, vmin=0, vmax=1)
+        ax.set(xticks=[], yticks=[])
     return fig

@@ -64,7 +64,7 @@ def save(fig: Figure, figure_id: str, *, scale: str, data: xr.Dataset, alt: str)
         fig: the figure; closed afterwards.
         figure_id: file stem, such as "p1-fig2".
         scale: "smoke", "quick" or "paper"; files go to `_build/<scale>/figures/`.
-        data: the plotted arrays. Attributes `seeds`, `device` and `seconds`, as
+        data: the plotted arrays. Attributes `scale`, `seeds`, `device` and `seconds`, as
             `results.save` leaves them, end up in the figure's provenance line.
         alt: what a reader who cannot see the figure should know.
 
@@ -116,7 +116,7 @@ def save(fig: Figure, figure_id: str, *, scale: str, data: xr.Dataset, alt: str)
     about = {
         "id": figure_id,
         "alt": alt,
-        "scale": scale,
+        "scale": data.attrs.get("scale", scale),  # that of a longer, archived run is its own
         "page": os.environ.get("NCUTILS_PAGE", ""),
         "commit": workspace.commit(),
         "device": data.attrs.get("device", results.device()),

@@ -10,9 +10,9 @@ import xarray as xr
 from scipy.stats import spearmanr
 
 from ncutils import data, metrics, models
+from ncutils.experiments import _kernel_estimates, network_pairs
 from ncutils.experiments import _network_metrics as watch
 from ncutils.experiments import block_ntk_networks as experiment
-from ncutils.experiments import network_pairs
 from tests import oracles
 
 C, m = 3, 4
@@ -118,6 +118,27 @@ def test_the_grid_is_labelled_and_a_seed_is_one_network_at_every_rate(tiny):
     assert float(tiny.step_operations) > 10 * 2 * 3 * (4 * 9 * 2 + 9 * 2 * 3)
 
 
+def test_estimates_are_taken_of_the_run_that_collapsed_most_and_the_one_that_did_least(tiny):
+    train, _ = experiment.load(TINY)
+    how = {"per_class": 2, "size": 2, "few": 2, "draws": 3, "seed": 0, "chunk": 4}
+    networks, X = experiment.untrained(TINY, 1), jnp.asarray(train.x)
+    start = tiny.isel(epoch=slice(0, 1))
+    found = _kernel_estimates.estimates(start, networks, X, train.y, **how)
+    ends = start.nc1.values[:, 0]
+    fine = ~tiny.diverged.values & (tiny.seed.values == 0)
+    assert found.example_run.values.tolist() == [0, 0] == [int(np.flatnonzero(fine)[0])] * 2
+    assert np.isfinite(ends).all()
+    # two samples a class are what the kernels of this cell are recorded on
+    recorded = [float(tiny[f"kappa_{tail}"][0, 0]) for tail in "dcn"]
+    np.testing.assert_allclose(found.whole_values[0], recorded, rtol=1e-4)
+    pairs = found.sel(estimator="pairs")  # of two from two: all of them, every time
+    np.testing.assert_allclose(pairs.estimated_values[0], [recorded] * 3, rtol=1e-4)
+    np.testing.assert_allclose(pairs.estimated_alignment[0], [found.whole_alignment[0]] * 3)
+    blocks = found.sel(estimator="blocks").estimated_values[0, :, 1]
+    np.testing.assert_allclose(blocks, (recorded[0] + recorded[1]) / 2, rtol=1e-4)
+    assert recorded[0] > 1.001 * recorded[1]
+
+
 def test_a_diverging_step_stays_in_the_result_under_its_name(tiny):
     assert tiny.diverged.values.tolist() == [False, False, True, True]
     assert tiny.nc1.isel(epoch=-1).isnull().values.tolist() == [False, False, True, True]
@@ -158,6 +179,10 @@ def test_the_pairs_are_the_papers_nine_with_its_schedule():
     assert len(shorter.learning_rates) == 20
     assert (shorter.side, shorter.kernel_per_class) == (32, 4)
     assert network_pairs.Config.at("resnet20_mnist_cross_entropy", "paper").loss == "ce"
+    tenth = network_pairs.Config.at("resnet20_mnist", "workstation")
+    assert (10 * tenth.epochs, 10 * tenth.drop_every) == (config.epochs, config.drop_every)
+    assert tenth.shape == ((8, 16, 32), (3, 3, 3))
+    np.testing.assert_allclose(tenth.learning_rates[-1], 10**0.25 / 3)
     with pytest.raises(ValueError, match="at scale paper, not at quick"):
         network_pairs.Config.at("resnet20_mnist", "quick")
     with pytest.raises(ValueError, match="at scale paper, not at workstation"):
@@ -193,6 +218,8 @@ def test_a_missing_data_set_is_said_before_anything_is_trained(monkeypatch):
         ({"per_class": 5}, "per_class ≤ train_per_class"),
         ({"network": "alexnet"}, "unknown network"),
         ({"loss": "hinge"}, "unknown loss"),
+        ({"estimate_per_class": 3}, "per_class is even"),
+        ({"estimate_per_class": 4, "per_class": 2}, "estimate_per_class ≤ train_per_class"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(change, message):

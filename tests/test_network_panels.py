@@ -67,3 +67,20 @@ def test_ends_and_scatters_show_the_last_epoch(runs):
     network_panels.scatter(ax, last.nc1, last.nc2, labels=True)
     assert len(ax.collections) == 1
     assert sorted(set(ax.collections[0].get_sizes())) == [10, 24]
+
+
+def test_kernels_are_drawn_as_shares_of_their_largest_entry_with_lines_between_classes():
+    K = np.arange(16.0).reshape(4, 4)
+    names = {"traced_outputs": "sample", "traced_features": "sample"}
+    names |= {"norms_outputs": "k", "norms_features": "neuron"}
+    pair = xr.Dataset(
+        {name: (("run", of, f"{of}2"), np.stack([K, 2 * K])) for name, of in names.items()}
+    )
+    fig = network_panels.kernel_pictures(pair, num_classes=2)
+    panes = [ax for ax in fig.axes if ax.get_images()]
+    assert len(panes) == 8
+    for ax in panes:
+        np.testing.assert_allclose(ax.get_images()[0].get_array(), K / 15)
+    lines = [len(ax.get_lines()) + len(ax.collections) for ax in panes]
+    assert lines[0] == lines[1] > lines[2]
+    assert [panes[0].get_ylabel(), panes[4].get_ylabel()] == ["collapses", "does not"]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ncutils import results
+from ncutils import results, workspace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,3 +99,16 @@ def test_the_archive_comes_first_and_its_manifest_matches_every_file(root):
     assert digest == hashlib.sha256(kept.read_bytes()).hexdigest()
     with pytest.raises(ValueError, match="this result is"):
         results.archive(ds, experiment="toy", cell="two", scale="smoke")
+
+
+def test_a_longer_run_has_a_size_that_is_no_scale_of_the_book(root):
+    what = {**WHAT, "scale": "workstation"}
+    built = results.save(dataset(), results.path_of("toy", "one", scale="workstation"), **what)
+    results.archive(results.read(built), experiment="toy", cell="one", scale="workstation")
+    assert results.load("toy", "one", scale="workstation").scale == "workstation"
+    with pytest.raises(FileNotFoundError):
+        results.load("toy", "one", scale="quick")
+    with pytest.raises(ValueError, match="unknown scale 'workstation'"):
+        workspace.build_dir("workstation")
+    with pytest.raises(ValueError, match="unknown size 'huge'"):
+        results.archive_path("toy", "one", scale="huge")

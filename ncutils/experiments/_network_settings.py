@@ -36,6 +36,10 @@ class Config:
         kernel_per_class: samples per class of the kernels; P2 has 12, or 4 for VGG.
         component_per_class: samples per class for the norms of all components.
         component_seeds: of how many seeds they are taken; dear, and 0 where no page shows them.
+        estimate_per_class: for one network that collapses and one that does not, the kernel of
+            the features is taken on so many samples of each class, and estimated from fewer;
+            0 for none.
+        estimate_draws: how often those fewer are drawn.
         norm_momentum: of the running statistics; fewer steps need a smaller one.
         at_once: runs trained side by side. chunk: outputs differentiated at a time.
         checkpoint_every: epochs between two checkpoints; None for none.
@@ -61,6 +65,8 @@ class Config:
     kernel_per_class: int = 4
     component_per_class: int = 2
     component_seeds: int = 1
+    estimate_per_class: int = 0
+    estimate_draws: int = 300
     norm_momentum: float = 0.9
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -74,7 +80,7 @@ class Config:
 
         Raises:
             ValueError: for an unknown network or loss, more samples in a batch or a
-                metric than there are, a kernel on single samples.
+                metric than there are, a kernel on single samples, or halves of an odd number.
         """
         for name, value, known in (
             ("network", self.network, NETWORKS),
@@ -91,6 +97,15 @@ class Config:
             raise ValueError(
                 "need 2 ≤ kernel_per_class ≤ per_class ≤ train_per_class, not "
                 f"{self.kernel_per_class}, {self.per_class}, {self.train_per_class}"
+            )
+        if self.estimate_per_class and (
+            self.per_class % 2
+            or not self.per_class <= self.estimate_per_class <= self.train_per_class
+        ):
+            raise ValueError(
+                "estimates from halves need per_class ≤ estimate_per_class ≤ train_per_class and "
+                f"per_class is even, not {self.per_class}, {self.estimate_per_class}, "
+                f"{self.train_per_class}"
             )
 
     @classmethod
@@ -141,6 +156,7 @@ class Config:
         loss = "ce" if cell == "cross_entropy" else "mse"
         settings = {"dataset": "mnist5k", "side": 14, "network": "cnn", "loss": loss}
         settings["component_seeds"] = int(loss == "mse")
+        settings["estimate_per_class"] = (12, 36, 100)[level] if loss == "mse" else 0
         if level == 0:
             return cls(cell, shape=((12,),), learning_rates=(1.0, 1e9), **settings, **smoke)
         # cross-entropy needs longer: its gradient fades once the labels are learnt

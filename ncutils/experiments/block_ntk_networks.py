@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 
 from ncutils import data, models, training, workspace
+from ncutils.experiments import _kernel_estimates
 from ncutils.experiments import _network_metrics as watch
 from ncutils.experiments._network_reading import (
     at_fit,
@@ -125,8 +126,10 @@ def run(config: Config) -> xr.Dataset:
         Dimensions `run` (coordinates `init`, `learning_rate`, `seed`, `diverged`) and
         `epoch`: what `_network_metrics.make_measure` records; of the last epoch also the
         traced kernels (sample × sample2) and the norms of their components (k × s,
-        neuron × neuron2; NaN where not taken). Scalars: seconds and floating-point
-        operations of a training step and seconds of a measurement, for one run.
+        neuron × neuron2; NaN where not taken). Scalars: processor seconds and
+        floating-point operations of a training step and processor seconds of a measurement,
+        for one run. Where the
+        configuration asks for it, the estimates of `_kernel_estimates.estimates`.
 
     Raises:
         ValueError: for settings or data that do not fit, or a checkpoint of another run.
@@ -182,16 +185,27 @@ def run(config: Config) -> xr.Dataset:
         checkpoint_every=config.checkpoint_every or config.epochs,
         progress=config.cell,
     )
-    return _dataset(
-        config,
-        grid,
-        fitted,
-        {
-            **_components(config, grid, fitted, X, y),
-            **_seconds(config, fit, recipe, len(grid)),
-            "step_operations": operations(config, X.shape[-1]),
-        },
-    )
+    extra = {
+        **_components(config, grid, fitted, X, y),
+        **_seconds(config, fit, recipe, len(grid)),
+        "step_operations": operations(config, X.shape[-1]),
+    }
+    found = _dataset(config, grid, fitted, extra)
+    if config.estimate_per_class:
+        estimates = _kernel_estimates.estimates(
+            found,
+            fitted.model,
+            X,
+            y,
+            per_class=config.estimate_per_class,
+            size=config.per_class,
+            few=min(3, config.kernel_per_class),
+            draws=config.estimate_draws,
+            seed=config.seed,
+            chunk=min(8, config.chunk),
+        )
+        found = found.assign_coords(estimates.coords).assign(estimates.data_vars)
+    return found
 
 
 def _checkpoint(config: Config):
@@ -224,15 +238,15 @@ def _components(config: Config, grid, fitted, X, y) -> dict:
 
 
 def _seconds(config: Config, fit, recipe, runs: int) -> dict:
-    """Seconds of one step and of one measurement of one run; everything is compiled by now."""
+    """Processor seconds of a step and of a measurement of one run; all is compiled by now."""
     steps = config.train_per_class // config.batch_per_class
     few = max(1, min(2, config.epochs))
-    clock = [time.perf_counter()]
+    clock = [time.process_time()]
     for epochs, record_at in ((few, ()), (0, (0,))):
         jax.block_until_ready(
             models.partition(fit(replace(recipe, epochs=epochs), record_at=record_at).model)[0]
         )
-        clock.append(time.perf_counter())
+        clock.append(time.process_time())
     training_, measuring = np.diff(clock)
     return {"step_seconds": training_ / (few * steps * runs), "look_seconds": measuring / runs}
 

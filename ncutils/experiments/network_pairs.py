@@ -43,8 +43,7 @@ class Config(settings.Config):
         Size "workstation" keeps the depth, the schedule divided by ten and the three
         initialisations. Width and side are halved, a class has 300 samples, and the four
         learning rates, each a third of the next, end a factor of three below the paper's
-        largest: two thirds of the runs with the largest, and with a third of it, diverged
-        or learnt nothing in so few steps when they were tried.
+        largest, with which every run diverged when it was tried.
 
         Raises:
             ValueError: for an unknown cell, or another scale than "paper" or this one.
