@@ -187,6 +187,8 @@ def test_a_chapter_closes_with_the_verdicts_of_its_claims(book):
         f"../ledger.html#claim-p1-{name}" for name in "abc"
     ]
     assert "Theorem 4.1" in squeeze(table.tbody)
+    roles = {(tag.name, tag["role"]) for tag in table.select("[role]")}
+    assert {("tr", "row"), ("td", "cell"), ("th", "rowheader"), ("th", "columnheader")} <= roles
 
 
 def test_a_claim_without_another_badge_is_met_in_that_table(book):

@@ -15,10 +15,13 @@ from docutils.parsers.rst import directives
 from nc_coverage import states
 from nc_data import PAPERS, VERDICTS
 from nc_ledger import small
-from nc_nodes import condition, logger, make, number, placed_badge, verdict_mark
+from nc_nodes import condition, element, logger, make, number, placed_badge, verdict_mark
 from sphinx.util.docutils import SphinxDirective
 
 from ncutils import coverage
+
+#: Told to readers' software, since a phone shows the cells as blocks.
+ROLES = {"table": "table", "thead": "rowgroup", "tbody": "rowgroup", "tr": "row", "td": "cell"}
 
 #: What may stand between the heading of a chapter and its question.
 ASIDE = (nodes.title, nodes.comment, nodes.target, nodes.substitution_definition)
@@ -34,7 +37,13 @@ def table(words: tuple[str, ...], rows: list[nodes.Node], *caption, classes=()) 
     head = [make("th", word, scope="col") for word in words]
     parts = [make("caption", *caption)] if caption else []
     parts += [make("thead", make("tr", *head)), make("tbody", *rows)]
-    return make("div", make("table", *parts, classes=list(classes)), classes=["nc-table"])
+    whole = make("table", *parts, classes=list(classes))
+    for node in whole.findall(element):
+        scope = node["attributes"].get("scope")
+        role = {"col": "columnheader", "row": "rowheader"}.get(scope, ROLES.get(node["tag"]))
+        if role:
+            node["attributes"]["role"] = role
+    return make("div", whole, classes=["nc-table"])
 
 
 def claims_of(env, page: str) -> list[dict]:
