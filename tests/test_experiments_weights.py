@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ncutils import metrics
+from ncutils.experiments import _perceptrons as nets
 from ncutils.experiments import weights_and_agop as experiment
 from tests import oracles
 
@@ -33,7 +34,7 @@ def by_hand(weights, X):
 
 
 def test_the_network_has_glorot_weights_times_the_gain_and_no_biases(key):
-    net = experiment.perceptron((300, 200, 100, 10), gain=0.3, key=key)
+    net = nets.perceptron((300, 200, 100, 10), gain=0.3, key=key)
     assert [W.shape for W in net.weights] == [(200, 300), (100, 200), (10, 100)]
     assert len(jax.tree.leaves(net)) == 3
     for W, std in zip(net.weights, (0.3 * np.sqrt(2 / 500), 0.3 * np.sqrt(2 / 300)), strict=False):
@@ -50,10 +51,10 @@ def test_nc1_of_the_right_part_is_that_of_singular_values_times_right_vectors(sh
     rng = np.random.default_rng(1)
     W, H = rng.normal(size=shape), np.abs(rng.normal(size=(SAMPLES, shape[1])))
     half = rng.normal(size=(shape[1], shape[1]))
-    A, turn = half @ half.T, experiment.rotation(shape[1], seed=3)
+    A, turn = half @ half.T, nets.rotation(shape[1], seed=3)
     arrays = (jnp.asarray(a) for a in (W, H, A, Y))
-    found = experiment.look_at_layer(*arrays, num_classes=CLASSES, turn=jnp.asarray(turn))
-    at = dict(zip(experiment.STAGES, found["nc1"], strict=True))
+    found = nets.look_at_layer(*arrays, num_classes=CLASSES, turn=jnp.asarray(turn))
+    at = dict(zip(nets.STAGES, found["nc1"], strict=True))
     _, S, Vt = np.linalg.svd(W)
     parts = {
         "input": H,
@@ -74,19 +75,19 @@ def test_nc1_of_the_right_part_is_that_of_singular_values_times_right_vectors(sh
 
 
 def test_a_rotation_is_orthogonal():
-    Q = experiment.rotation(7, seed=1)
+    Q = nets.rotation(7, seed=1)
     np.testing.assert_allclose(Q @ Q.T, np.eye(7), atol=1e-12)
     assert np.abs(Q - np.eye(7)).max() > 0.1
 
 
 def test_the_agop_of_a_layer_is_that_of_the_network_from_there_on():
     rng = np.random.default_rng(2)
-    net = experiment.perceptron((6, 5, 5, CLASSES), gain=1.0, key=jax.random.key(2))
+    net = nets.perceptron((6, 5, 5, CLASSES), gain=1.0, key=jax.random.key(2))
     X = rng.normal(size=(SAMPLES, 6)).astype(np.float32)
-    turns = [jnp.asarray(experiment.rotation(size, seed=1)) for size in (6, 5)]
+    turns = [jnp.asarray(nets.rotation(size, seed=1)) for size in (6, 5)]
     dealt = jnp.asarray(rng.permutation(Y))
     found = jax.jit(
-        lambda net: experiment.measure(
+        lambda net: nets.measure(
             net, jnp.asarray(X), jnp.asarray(Y), dealt, turns, num_classes=CLASSES
         )
     )(net)
@@ -180,7 +181,7 @@ def test_paper_scale_has_the_published_settings():
 
 def test_shares_are_those_of_nc1():
     H = jnp.asarray(np.random.default_rng(4).normal(size=(SAMPLES, 4)))
-    within, between = experiment.shares(H, jnp.asarray(Y), num_classes=CLASSES)
+    within, between = nets.shares(H, jnp.asarray(Y), num_classes=CLASSES)
     nc1 = metrics.nc1(H, jnp.asarray(Y), num_classes=CLASSES)
     assert within / between == pytest.approx(float(nc1))
     assert within + between == pytest.approx(1.0)

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ncutils import agop, data, deep_rfm, linalg, metrics, training, workspace
-from ncutils.experiments.weights_and_agop import Perceptron, perceptron, rotation
+from ncutils.experiments._perceptrons import Perceptron, perceptron, rotation
 
 CELLS = ("digits",)
 

@@ -9,8 +9,6 @@ the network from that layer on. Everything is repeated over the gain of the firs
 Cell: ``mlp``.
 """
 
-import itertools
-import math
 from dataclasses import dataclass
 
 import equinox as eqx
@@ -19,15 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Float, Int
 from tqdm import tqdm
 
-from ncutils import agop, data, linalg, metrics, training, workspace
+from ncutils import data, linalg, training, workspace
+from ncutils.experiments._perceptrons import STAGES, measure, perceptron, rotation
 
 CELLS = ("mlp",)
-# Φ, S Vᵀ Φ, ReLU(W Φ); then S times a random rotation of Φ; then the AGOP^(1/4) Φ that the
-# ansatz would put in place of S Vᵀ Φ.
-STAGES = ("input", "right", "output", "random", "ansatz")
 
 
 @dataclass(frozen=True)
@@ -86,43 +82,6 @@ class Config:
         return cls("mnist5k", 12, 4, 24, gains, 0.3, 60, 400, (0, 100, 400), seeds=(0, 1))
 
 
-class Perceptron(eqx.Module):
-    """ReLU layers without biases and a linear read-out without bias.
-
-    `Perceptron(weights[l:])` is the part of the network from layer l + 1 on.
-    """
-
-    weights: tuple[Float[Array, "_ _"], ...]
-
-    def __call__(self, x: Float[Array, " d"]) -> Float[Array, " c"]:
-        """The outputs for one example."""
-        for W in self.weights[:-1]:
-            x = jax.nn.relu(W @ x)
-        return self.weights[-1] @ x
-
-
-def perceptron(widths: tuple[int, ...], *, gain, key: PRNGKeyArray) -> Perceptron:
-    r"""An untrained network, float32, as the paper starts it.
-
-    Hidden layers: uniform with variance $2 g^2 / (d_{in} + d_{out})$. Read-out: uniform in
-    $\pm 1/\sqrt{d_{in}}$.
-
-    Args:
-        widths: input, hidden layers, output.
-        gain: g.
-        key: random key.
-
-    Source: P3, Appendix D, and its released code.
-    """
-    layers = list(itertools.pairwise(widths))
-    ends = [gain * math.sqrt(6 / (a + b)) for a, b in layers[:-1]] + [1 / math.sqrt(widths[-2])]
-    # one long draw, cut up: a draw for each layer takes seconds to compile
-    draw = jax.random.uniform(key, (sum(a * b for a, b in layers),), jnp.float32, -1.0, 1.0)
-    cuts = np.cumsum([a * b for a, b in layers])[:-1]
-    parts = zip(jnp.split(draw, cuts), ends, layers, strict=True)
-    return Perceptron(tuple(end * part.reshape(b, a) for part, end, (a, b) in parts))
-
-
 def digits(config: Config) -> tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]]:
     """Standardised images as rows, and their labels, sorted by class.
 
@@ -140,88 +99,6 @@ def digits(config: Config) -> tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " 
     x = (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     order = np.argsort(y, kind="stable")
     return x[order].astype(np.float32), y[order]
-
-
-def rotation(size: int, seed: int) -> Float[np.ndarray, "d d"]:
-    """A random rotation or reflection, the same chance for all."""
-    q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(size, size)))
-    return q * np.sign(np.diagonal(r))
-
-
-def look_at_layer(
-    W: Float[Array, "p d"],
-    inputs: Float[Array, "n d"],
-    A: Float[Array, "d d"],
-    y: Int[Array, " n"],
-    *,
-    num_classes: int,
-    turn: Float[Array, "d d"],
-) -> dict[str, Array]:
-    r"""NC1 at each of `STAGES` of one layer, and the neural feature ansatz with its chance level.
-
-    NC1 of $S V^\top \Phi$ is that of $W \Phi$, because U is a rotation.
-
-    Args:
-        W: weights. inputs: the features Φ, one row a sample. A: AGOP of the rest of the
-            network with respect to them. y: labels.
-        num_classes: C.
-        turn: a random rotation, in place of V and of the basis of A.
-
-    Returns:
-        "nc1" (stages), "nfa", and "chance": the same with A in another basis.
-    """
-    root = linalg.psd_sqrt(A)
-    singular = jnp.linalg.svd(W, compute_uv=False)
-    at = {
-        "input": inputs,
-        "right": inputs @ W.T,
-        "output": jax.nn.relu(inputs @ W.T),
-        "random": (inputs @ turn)[:, : len(singular)] * singular[None, :],
-        "ansatz": inputs @ linalg.psd_sqrt(root),
-    }
-    return {
-        "nc1": jnp.stack([metrics.nc1(at[s], y, num_classes=num_classes) for s in STAGES]),
-        "nfa": agop.ansatz_correlation(W, A),
-        "chance": agop.pearson(W.T @ W, turn @ root @ turn.T),
-    }
-
-
-def shares(H: Float[Array, "n p"], y: Int[Array, " n"], *, num_classes: int) -> Float[Array, " 2"]:
-    """Shares of the variance of features that lie within and between (balanced) classes."""
-    ratio = metrics.nc1(H, y, num_classes=num_classes)
-    return jnp.stack([ratio, jnp.ones_like(ratio)]) / (1 + ratio)
-
-
-def measure(network: Perceptron, X, y, dealt, turns, *, num_classes: int) -> dict[str, Array]:
-    """What is recorded: each layer, the last features, the loss; in float64 but for the AGOP.
-
-    Args:
-        network: float32. X: inputs. y: labels. dealt: the same labels in random order.
-        turns: a random rotation of the inputs, and one of the hidden layers.
-        num_classes: C.
-    """
-    seen, inputs = [], X.astype(float)
-    for number, W in enumerate(network.weights[:-1]):
-        rest = Perceptron(network.weights[number:])
-        A = agop.agop(rest, inputs.astype(X.dtype)).astype(float)
-        seen.append((W.astype(float), inputs, A))
-        inputs = jax.nn.relu(inputs @ W.astype(float).T)
-
-    def look(layer, turn):
-        return look_at_layer(*layer, y, num_classes=num_classes, turn=turn)
-
-    first = look(seen[0], turns[0])
-    hidden = jax.tree.map(lambda *parts: jnp.stack(parts), *seen[1:])
-    later = jax.lax.map(lambda layer: look(layer, turns[1]), hidden)
-    outputs = inputs @ network.weights[-1].astype(float).T
-    targets = 2 * linalg.one_hot(y, num_classes=num_classes) - 1
-    return {
-        **jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, later),
-        "shares": shares(inputs, y, num_classes=num_classes),
-        "shares_dealt": shares(inputs, dealt, num_classes=num_classes),
-        "loss": jnp.mean((outputs - targets) ** 2),
-        "accuracy": jnp.mean((jnp.argmax(outputs, axis=1) == y).astype(float)),
-    }
 
 
 @eqx.filter_jit
