@@ -104,7 +104,7 @@ def build(scale: str, *, cores: int, target: str, extra: Sequence[str] = ()) -> 
             cwd=root,
             env={
                 **os.environ,
-                **workspace.job_environment(root, jobs=cores),
+                **workspace.job_environment(root, jobs=cores, short=scale == "smoke"),
                 "PYTHONUNBUFFERED": "1",
             },
             stdout=subprocess.PIPE,

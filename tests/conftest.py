@@ -12,7 +12,7 @@ from ncutils import workspace
 os.environ.setdefault("MPLBACKEND", "agg")
 # Inherited by the workers and by the processes that tests start.
 ROOT = Path(__file__).resolve().parent.parent
-os.environ.update(workspace.job_environment(ROOT, jobs=os.cpu_count() or 1))
+os.environ.update(workspace.job_environment(ROOT, jobs=os.cpu_count() or 1, short=True))
 jax.config.update("jax_enable_x64", True)
 # Makes JAX refuse an (n,) minus (n, 1) that would silently become (n, n).
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -93,6 +93,9 @@ def test_processes_of_a_build_share_cores_and_compiled_programs_unless_told_othe
     first = compiled()
     assert first
     assert compiled() == first  # the second process wrote nothing, so it found what it needed
+    assert "optimization_level=0" not in found["XLA_FLAGS"]
+    short = workspace.job_environment(tmp_path, jobs=2, short=True)
+    assert short["XLA_FLAGS"] == f"{found['XLA_FLAGS']} {workspace.SWIFT_COMPILATION}".strip()
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     assert workspace.job_environment(tmp_path, jobs=2)["OPENBLAS_NUM_THREADS"] == "4"
     assert workspace.job_environment(tmp_path, jobs=16)["OPENBLAS_NUM_THREADS"] == "1"
