@@ -6,20 +6,21 @@ except where CI is set: there they fail.
 """
 
 import base64
-import json
 import os
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
-from bs4 import BeautifulSoup
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.browser import dead_links, inspect
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 MISSING = [str(path) for path in (CHROMIUM, DRIVER) if not path.exists()]
@@ -27,6 +28,10 @@ ADVICE = (
     f"no {' and no '.join(MISSING)}: on Debian, `apt-get install chromium chromium-driver` "
     "brings both"
 )
+# Pages that Sphinx and its extensions write beside those of the contents.
+BESIDE = ("search", "genindex", "prf-prf", "404")
+# One page of each kind is looked at in the dark too.
+DARK = ("book/index", "book/ledger", "book/play", "book/api_measures", "notebooks/kernel_nc1")
 BOOK = Path(__file__).resolve().parents[1] / "_build" / "smoke" / "html"
 
 pytestmark = [pytest.mark.book, pytest.mark.browser]
@@ -50,7 +55,7 @@ def pytest_generate_tests(metafunc):
     if MISSING and "CI" not in os.environ and not plugins.has_plugin("leave-out-browser"):
         plugins.register(LeaveOut(), "leave-out-browser")
     if "page" in metafunc.fixturenames:
-        metafunc.parametrize("page", pages_of_the_contents())
+        metafunc.parametrize("page", [*pages_of_the_contents(), *BESIDE])
 
 
 def pages_of_the_contents() -> list[str]:
@@ -87,87 +92,10 @@ def book():
     return BOOK
 
 
-# What a page may have wrong. Runs in the page, after MathJax has finished.
-INSPECT = """
-const done = arguments[arguments.length - 1];
-const ready = window.MathJax?.startup?.promise ?? Promise.resolve();
-ready.then(() => {
-  const article = document.querySelector('article') ?? document.body;
-  const words = [], apart = 'code, pre, script, style, mjx-container';
-  const walker = document.createTreeWalker(article, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const text = walker.currentNode;
-    if (!text.parentElement.closest(apart)) words.push(text.data);
-  }
-  const shown = image => image.offsetParent !== null;
-  done({
-    formulas: article.querySelectorAll('mjx-container').length,
-    untypeset: [...article.querySelectorAll('.math')]
-      .filter(node => !node.querySelector('mjx-container')).map(node => node.textContent),
-    raw: words.filter(text => /\\$|\\\\\\(|\\\\\\[|\\\\begin\\{/.test(text)),
-    refused: [...article.querySelectorAll('mjx-merror, [data-mjx-error]')].map(n => n.textContent),
-    unknown: [...article.querySelectorAll('mjx-assistive-mml mtext[mathcolor="red"]')]
-      .map(node => node.textContent),
-    wordless: [...document.images].filter(image => !image.alt.trim()).map(image => image.src),
-    unloaded: [...document.images].filter(image => shown(image) && !image.naturalWidth)
-      .map(image => image.src),
-  });
-});
-"""
-
-
-def inspect(driver, address: str) -> dict:
-    """Open a page and report everything that is wrong with it."""
-    for log in ("performance", "browser"):
-        driver.get_log(log)  # forget what earlier pages did
-    driver.get(address)
-    found = driver.execute_async_script(INSPECT)
-    found["asked"] = requests(driver)
-    found["errors"] = [
-        entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"
-    ]
-    return found
-
-
-def requests(driver) -> list[str]:
-    """Addresses beyond this machine's disk that the page has asked for."""
-    urls = []
-    for entry in driver.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] == "Network.requestWillBeSent":
-            urls.append(message["params"]["request"]["url"])
-    here = ("file", "data", "blob", "about", "chrome")  # the last: the browser's own first page
-    return [url for url in urls if urlsplit(url).scheme not in here]
-
-
-def dead_links(folder: Path) -> list[str]:
-    """Every `href` and `src` in a folder of pages that leads nowhere on the disk.
-
-    A link into a page must also meet an element of that name. Web addresses are left
-    alone in links; a page must not load from one.
-    """
-    paths = [path for path in folder.rglob("*.html") if "_static" not in path.parts]
-    pages = {path: BeautifulSoup(path.read_bytes(), "html.parser") for path in paths}
-    names = {path: {tag["id"] for tag in page.select("[id]")} for path, page in pages.items()}
-    dead = []
-    for path, page in pages.items():
-        for tag in page.select("[href], [src]"):
-            address = tag.get("href") or tag.get("src") or ""
-            parts = urlsplit(address)
-            where = f"{path.relative_to(folder)}: {address}"
-            if parts.scheme or parts.netloc:
-                loads = tag.name != "a" and not (tag.name == "link" and "canonical" in tag["rel"])
-                dead += [where] if loads and parts.scheme != "data" else []
-                continue
-            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-            name = unquote(parts.fragment)
-            if not target.is_file() or (name and name not in names.get(target, {name})):
-                dead.append(where)
-    return dead
-
-
 BROKEN = """<!doctype html><html><head><title>x</title>
 <link rel="stylesheet" href="http://localhost:9/theme.css">
+<style>html[data-theme="dark"] body {{ background: #111 }}
+html[data-theme="dark"] .night {{ color: #333 }}</style>
 <script>MathJax = {{}}; console.error("a complaint");</script>
 <script defer src="{mathjax}"></script></head><body><article>
 <p>A raw $x$ and \\[y\\].</p>
@@ -175,6 +103,9 @@ BROKEN = """<!doctype html><html><head><title>x</title>
 <div class="math">never set</div>
 <img src="gone.png" width="10" height="10"><a href="gone.html">gone</a>
 <a href="other.html#gone">gone</a><a href="#gone">gone</a><a href="other.html#there">alive</a>
+<h1>One</h1><h4>Four</h4><p style="color: #bbb">pale</p><p class="night">dark</p>
+<div class="box" style="overflow: auto; width: 9rem"><p style="width: 60rem">long</p></div>
+<a href="other.html" style="outline: none">unmarked</a>
 <div style="width: 3000px">wide</div>
 </article></body></html>"""
 
@@ -192,7 +123,7 @@ def broken(tmp_path_factory, book):
 @pytest.fixture(scope="session")
 def faults(chromium, broken):
     """What the inspection says of the broken page."""
-    return inspect(chromium, (broken / "page.html").as_uri())
+    return inspect(chromium, (broken / "page.html").as_uri(), themes=("light", "dark"))
 
 
 @pytest.fixture(scope="session")
@@ -202,7 +133,8 @@ def inspected(chromium, book):
 
     def look(page: str) -> dict:
         if page not in known:
-            known[page] = inspect(chromium, (book / f"{page}.html").as_uri())
+            themes = ("light", "dark") if page in DARK else ("light",)
+            known[page] = inspect(chromium, (book / f"{page}.html").as_uri(), themes=themes)
         return known[page]
 
     return look
@@ -334,30 +266,71 @@ def test_a_badge_leads_to_its_row_and_the_row_back(chromium, book):
     assert name in chromium.find_element(By.CSS_SELECTOR, ":target").text
 
 
-@pytest.fixture
-def phone(chromium):
-    """The same browser, as wide as a phone."""
-    size = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
-    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    yield chromium
-    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+def test_no_page_is_wider_than_a_phone(inspected, page):
+    assert inspected(page)["overhang"] <= 0
 
 
-def overhang(driver, address: str) -> int:
-    """By how many pixels a page is wider than the screen."""
-    driver.get(address)
-    driver.execute_async_script(INSPECT)
-    return driver.execute_script(
-        "const page = document.documentElement; return page.scrollWidth - window.screen.width"
-    )
+def test_a_page_wider_than_a_phone_would_be_seen(faults):
+    assert faults["overhang"] > 0
 
 
-def test_no_page_is_wider_than_a_phone(phone, book, page):
-    assert overhang(phone, (book / f"{page}.html").as_uri()) <= 0
+def test_axe_has_nothing_serious_to_say_of_any_page(inspected, page):
+    assert inspected(page)["findings"] == []
 
 
-def test_a_page_wider_than_a_phone_would_be_seen(phone, broken):
-    assert overhang(phone, (broken / "page.html").as_uri()) > 0
+def test_what_axe_is_there_to_find_would_be_found(faults):
+    found = faults["findings"]
+    assert any("light image-alt (critical)" in line and "gone.png" in line for line in found)
+    assert any("light color-contrast (serious)" in line and "pale" in line for line in found)
+    assert any("light heading-order" in line and "Four" in line for line in found)
+    assert any("dark color-contrast" in line and "night" in line for line in found)
+    assert not any("light color-contrast" in line and "night" in line for line in found)
+
+
+def test_every_box_that_scrolls_can_be_reached_with_the_keyboard(inspected, page):
+    assert inspected(page)["unreachable"] == []
+
+
+def test_a_box_out_of_reach_would_be_seen(faults):
+    assert any('class="box"' in box for box in faults["unreachable"])
+
+
+def tabbed(driver, times: int) -> list[tuple[str, bool]]:
+    """What the Tab key leads to from the top of a page, and whether one sees where one is."""
+    stops = []
+    for _ in range(times):
+        driver.switch_to.active_element.send_keys(Keys.TAB)
+        stops.append(
+            driver.execute_script(
+                "const here = document.activeElement, style = getComputedStyle(here);"
+                "const name = here.getAttribute('aria-label') || here.textContent.trim();"
+                "return [name, style.outlineStyle !== 'none' || style.boxShadow !== 'none']"
+            )
+        )
+    return [tuple(stop) for stop in stops]
+
+
+def test_the_keyboard_leads_past_the_contents_and_shows_where_it_is(chromium, book):
+    chromium.get((book / "book" / "index.html").as_uri())
+    stops = tabbed(chromium, 12)
+    assert stops[0][0] == "Skip to main content"
+    assert [name for name, seen in stops if not seen] == []
+    assert len({name for name, _ in stops}) > 8
+
+
+def test_a_link_that_hides_that_it_is_reached_would_be_seen(chromium, broken):
+    chromium.get((broken / "page.html").as_uri())
+    assert ("unmarked", False) in tabbed(chromium, 12)
+
+
+def test_the_first_page_reads_less_than_a_megabyte(inspected):
+    read = inspected("book/index")["read"]
+    assert sum(read.values()) < 1_000_000, sorted(read.items(), key=lambda file: -file[1])[:8]
+    assert len(read) > 10
+
+
+def test_a_heavy_page_would_be_noticed(faults):
+    assert sum(faults["read"].values()) > 1_000_000, "MathJax alone is more"
 
 
 def test_the_browser_draws_a_picture_of_the_first_page(chromium, book):

@@ -21,6 +21,7 @@
         const wanted = { tabindex: "0", role: "group", "aria-label": name(box) };
         const lacking = Object.keys(wanted).filter((attribute) => !box.hasAttribute(attribute));
         for (const attribute of lacking) box.setAttribute(attribute, wanted[attribute]);
+        box.tabIndex = 0; // the theme writes -1 on what fitted when the page was loaded
         box.dataset.reached = lacking.join(" ");
       } else if (given !== undefined) {
         for (const attribute of given.split(" ").filter(Boolean)) box.removeAttribute(attribute);
