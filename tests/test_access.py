@@ -1,10 +1,12 @@
 """What is mended on every page, and what a page does not load."""
 
 import importlib.util
+import io
 from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
+from fontTools.ttLib import TTFont
 
 EXT = Path(__file__).resolve().parents[1] / "book" / "ext"
 
@@ -67,3 +69,14 @@ def test_the_script_of_icons_goes_and_other_scripts_stay(access):
     other = '<script src="../_static/scripts/bootstrap.js?digest=1"></script>\n'
     icons = '  <script src="../_static/scripts/fontawesome.js?digest=1"></script>\n'
     assert access.without_icon_script(other + icons) == other
+
+
+def test_the_small_font_holds_the_icons_of_the_pages_and_no_other():
+    spec = importlib.util.spec_from_file_location("nc_icons", EXT / "nc_icons.py")
+    icons = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(icons)
+    style = '.fa-bars:before{content:"\\f0c9"}.fa-bath:before{content:"\\f2cd"}a{--x:"\uf05a"}'
+    assert icons.glyphs(style) == [0xF05A, 0xF0C9]
+    font = TTFont(io.BytesIO(icons.small_font(icons.FONT, [0xF05A, 0xF0C9])))
+    assert set(font.getBestCmap()) == {0xF05A, 0xF0C9}
+    assert len(icons.style_sheet()) < 10_000

@@ -5,7 +5,7 @@ empty head of a table is a cell, a bibliography is a list of items, and what scr
 be reached (`book/assets/reach.js`).
 
 For the weight: a page loads no file it has no use for. The theme loads all icons twice,
-as a font and as 1.5 MB of script; the font stays. Both images of a figure, for the light
+as a font and as 1.5 MB of script; a font stays (`nc_icons`). Both images of a figure, for the light
 and for the dark page, would be read; the one that is not shown waits.
 """
 
