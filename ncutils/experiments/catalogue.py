@@ -63,7 +63,7 @@ PAGES: dict[str, tuple[str, ...]] = {
         "gram_layers/theorem",
         "rfm_theory/propositions",
     ),
-    "weights_and_agop": ("weights_and_agop/mlp",),
+    "weights_and_agop": ("weights_and_agop/mlp", "heads/resnet", "heads/vgg"),
 }
 
 
