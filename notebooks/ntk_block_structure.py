@@ -37,7 +37,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ncutils import claims, plotting, results
+from ncutils import claims, network_panels, plotting, results
 from ncutils.experiments import _kernel_reading as reading
 
 NETWORKS = {"mnist": "three convolutions, MNIST", "digits": "residual network, digits"}
@@ -48,6 +48,7 @@ found = [reading.block_values(kernel, reading.labels(kernel)) for kernel in kern
 chance = [reading.block_values(k, reading.dealt(reading.labels(k))) for k in kernels]
 datasets = [ds for ds in fit.values() for _ in range(2)]
 runs = sum(ds.sizes["run"] for ds in fit.values())
+longer = results.load("network_pairs", "resnet20_mnist", scale="workstation")
 
 # %% [markdown]
 # ## What is drawn
@@ -64,26 +65,13 @@ runs = sum(ds.sizes["run"] for ds in fit.values())
 
 # %% tags=["hide-input", "remove-output"]
 pairs = {name: reading.examples(ds) for name, ds in fit.items()}
-panes = {
-    "traced_outputs": r"traced $\Theta$",
-    "traced_features": r"traced $\Theta^h$",
-    "norms_outputs": r"$\Vert\Theta_{k,s}\Vert$",
-    "norms_features": r"$\Vert\Theta^h_{k,s}\Vert$",
-}
 with plotting.style():
-    fig, axes = plt.subplots(2, 4, figsize=(10.4, 5.2), layout="constrained")
-    for row, kind in enumerate(("collapses", "does not")):
-        for ax, (name, title) in zip(axes[row], panes.items(), strict=True):
-            drawn = pairs["mnist"][name][row]
-            sizes = [len(drawn) // 10] * 10 if name.startswith("traced") else []
-            plotting.heatmap(ax, drawn / drawn.max(), sizes=sizes, title=title, vmin=0, vmax=1)
-            ax.set(xticks=[], yticks=[])
-        axes[row, 0].set_ylabel(kind)
+    fig = network_panels.kernel_pictures(pairs["mnist"])
 plotting.save(
     fig,
     "p2-fig1",
     scale=SCALE,
-    data=pairs["mnist"][list(panes)],
+    data=pairs["mnist"][list(network_panels.PICTURES)],
     alt="Eight heat maps in two rows. Traced kernels of outputs and of features on samples sorted by class: blocks along "
     "the diagonal on a dark ground for the network that collapses, some samples far brighter than others; on a grey "
     "ground, and hardly brighter than it, for the other. Norms of components: bright diagonals, dark beside them.",
@@ -97,19 +85,12 @@ plotting.save(
 
 # %% tags=["hide-input", "remove-output"]
 with plotting.style():
-    fig, axes = plt.subplots(2, 4, figsize=(10.4, 5.2), layout="constrained")
-    for row, kind in enumerate(("collapses", "does not")):
-        for ax, (name, title) in zip(axes[row], panes.items(), strict=True):
-            drawn = pairs["digits"][name][row]
-            sizes = [len(drawn) // 10] * 10 if name.startswith("traced") else []
-            plotting.heatmap(ax, drawn / drawn.max(), sizes=sizes, title=title, vmin=0, vmax=1)
-            ax.set(xticks=[], yticks=[])
-        axes[row, 0].set_ylabel(kind)
+    fig = network_panels.kernel_pictures(pairs["digits"])
 plotting.save(
     fig,
     "p2-fig1-digits",
     scale=SCALE,
-    data=pairs["digits"][list(panes)],
+    data=pairs["digits"][list(network_panels.PICTURES)],
     alt="The same eight heat maps for the residual network on digits. Weak blocks along the diagonal in all four traced "
     "kernels; norms of components with a bright diagonal and, for the outputs, a few bright entries beside it.",
 )
@@ -119,8 +100,26 @@ plotting.save(
 # :claims: P2-F1 P2-KS-NORMS-H
 # The same for the narrow residual network on digits.
 # :::
+
+# %% tags=["hide-input", "remove-output"]
+with plotting.style():
+    fig = network_panels.kernel_pictures(reading.examples(reading.fitted(longer)))
+plotting.save(
+    fig,
+    "p2-fig1-longer",
+    scale=SCALE,
+    data=reading.examples(reading.fitted(longer))[list(network_panels.PICTURES)],
+    alt="Eight heat maps in two rows for a residual network of twenty layers. Top, traced kernels with faint blocks along the "
+    "diagonal on a dark ground. Bottom, a bright diagonal on an even lighter ground, with hardly a block. Norms of components: "
+    "bright diagonals, dark beside them.",
+)
+
+# %% [markdown]
+# :::{nc-figure} p2-fig1-longer
+# The same for ResNet20 with half the paper's channels, on MNIST at half its side, from the longer run that the [next page](who_collapses) describes: of its runs that fit, the one that collapses most and the one that collapses least. This run was made once and is archived; it looks the same at every scale of this book, and no claim is judged on it.
+# :::
 #
-# Figs 13 to 20 of the paper repeat the picture for eight more pairs of architecture and data set, and Fig. 1 itself has ResNet20. These are **not computed here**: their networks are written down as cells of the scale *paper* and need hours on a GPU each. The code for their kernels is the one used above.
+# Figs 13 to 20 of the paper repeat the picture for eight more pairs of architecture and data set, and Fig. 1 itself has ResNet20 at full width. These are **not computed here**: their networks are written down as cells of the scale *paper* and need hours on a GPU each. The code for their kernels is the one used above.
 #
 # ## There are blocks
 #
@@ -248,6 +247,116 @@ claims.record(
     control=min((end - start).min() for start, end in zip(starts, other, strict=True)),
     spread=reading.over_seeds(datasets, [e - s for s, e in zip(starts, ends, strict=True)]),
     n=runs,
+)
+
+# %% [markdown]
+# ## Are twelve samples enough?
+#
+# The values $\kappa_d$, $\kappa_c$, $\kappa_n$ are means over all samples. The released code takes them from twelve samples of each class: $\kappa_d$ from all of these; $\kappa_c$ from the products of the first six of a class with its last six; $\kappa_n$ from the first six of a class with the last six of each *later* class. Which of two formulas is computed makes no difference to what is estimated. A sample is never paired with itself, and every pair of different samples is as likely to be drawn as any other, so the mean over draws is the mean over all pairs {claim}`P2-EST-BIAS`. What differs is the scatter.
+#
+# To first order, an estimate inherits the scatter of its samples' own means. Within classes each sample counts once, in halves as in all pairs, so little is lost. Across classes it does not: with $C$ classes, the first half of class number $c$ (from zero) meets $C - 1 - c$ others, its second half $c$. Each class has a variance in proportion to $\bigl((C-1-c)^2 + c^2\bigr) / \tfrac m2$, in place of $(C-1)^2/m$ for all pairs of its $m$ samples, and summed over classes the ratio is
+#
+# $$
+# \frac{2 \sum_c \bigl( (C-1-c)^2 + c^2 \bigr)}{C (C-1)^2} = \frac{2\,(2C-1)}{3\,(C-1)} ,
+# $$
+#
+# whose root is $\sqrt{38/27}$ for ten classes, nearly $1.2$. The scatter of single pairs comes on top, with a quarter of the pairs in use.
+#
+# The pass above through class sums has no such choice to make. For two of the networks, the one that collapses most and the one that collapses least, the next figure has the kernel of the features on their whole training set, and samples drawn from it over and over.
+
+# %% tags=["hide-input", "remove-output"]
+mnist = whole["mnist"]
+draws = (mnist.estimated_values / mnist.whole_values).sel(estimator=["halves", "pairs", "few"])
+aligned = mnist.estimated_alignment
+looks = {
+    "halves": (
+        f"halves of {int(mnist.drawn_per_class)}, as released",
+        plotting.COLOURS["released"],
+    ),
+    "pairs": (f"all pairs of {int(mnist.drawn_per_class)}", plotting.COLOURS["network"]),
+    "few": (f"all pairs of {int(mnist.few_per_class)}, as on this page", plotting.COLOURS["data"]),
+}
+with plotting.style():
+    fig, axes = plt.subplots(1, 3, figsize=(10.4, 3.2), width_ratios=(3, 3, 2))
+    for place, (name, (label, colour)) in enumerate(looks.items()):
+        for example in range(2):
+            drawn = draws.sel(estimator=name).isel(example=example)
+            at = np.arange(3) + 0.22 * (place - 1)
+            style = {"color": colour, "fmt": "o", "ms": 3, "capsize": 2}
+            axes[example].errorbar(at, drawn.mean("draw"), drawn.std("draw"), label=label, **style)
+            some = aligned.sel(estimator=name).isel(example=example)
+            at = example + 0.22 * (place - 1)
+            axes[2].errorbar(at, some.mean("draw"), some.std("draw"), **style)
+    for ax, title in zip(axes, ("a) collapses", "b) does not", "c) the invariant"), strict=True):
+        ax.set(title=title)
+    for ax in axes[:2]:
+        ax.axhline(1, color="0.5", lw=0.8)
+        ax.set(xticks=range(3), xticklabels=[r"$\kappa_d$", r"$\kappa_c$", r"$\kappa_n$"])
+    axes[0].set(ylabel="estimate over value of the whole")
+    axes[2].plot(range(2), mnist.whole_alignment, "_", color="0.3", ms=26, label="whole set")
+    axes[2].set(xticks=range(2), xticklabels=["collapses", "does not"], xlim=(-0.5, 1.5))
+    axes[2].set(ylabel="alignment")
+    axes[0].legend(fontsize="x-small")
+plotting.save(
+    fig,
+    "p2-estimates",
+    scale=SCALE,
+    data=mnist[["whole_values", "estimated_values", "whole_alignment", "estimated_alignment"]],
+    alt="Three panels of means with bars of one standard deviation over draws, for three estimators. All means lie on the value of "
+    "the whole set. Bars are longest for three samples, shorter for halves of twelve, shortest for all pairs of twelve; longest of "
+    "all across classes in the network that collapses. The alignments of the two networks lie many bars apart.",
+)
+
+# %% [markdown]
+# :::{nc-figure} p2-estimates
+# :claims: P2-EST-BIAS P2-EST-NOISE P2-EST-HALVES P2-EST-ALIGN
+# Mean and one standard deviation over draws. a, b: the three values of the kernel of the features, over those of the whole training set. c: the alignment of the invariant, with features held fixed and these values put in; the dash is that of the whole set. Note the different scales of a and b.
+# :::
+#
+# **They are right in the mean and rough in each case.** A single draw misses the value across classes by {measured}`P2-EST-NOISE` of itself, in the network where it misses by most {claim}`P2-EST-NOISE`. Three samples with all their pairs, which is what the rest of this page and the next have, miss by {measured}`P2-EST-NOISE.control`. Using all pairs of the same twelve would cost no gradient more, and the released halves scatter at least {measured}`P2-EST-HALVES` times as much across classes, and up to {measured}`P2-EST-HALVES.control` times within {claim}`P2-EST-HALVES`. These draws are from a training set of {measured}`P2-EST-BIAS.n` samples, without replacement, and taking $m$ of the $M$ of a class that way scatters less by the factor $\sqrt{1 - m/M}$; from the paper's sets the scatter is larger by that much.
+#
+# **It does not reach the conclusion.** What the paper compares is the alignment of the invariant. There the two networks differ by {measured}`P2-EST-ALIGN` times the standard deviation over draws {claim}`P2-EST-ALIGN`.
+
+# %% tags=["hide-input"]
+values, truth = mnist.estimated_values.astype(float), mnist.whole_values
+off = abs(values.mean("draw") - truth) / (values.std("draw", ddof=1) / values.draw.size**0.5)
+claims.record(
+    "P2-EST-BIAS",
+    scale=SCALE,
+    value=off.sel(estimator="halves").max(),
+    control=off.sel(estimator="blocks", value="within").max(),
+    n=int(10 * mnist.whole_per_class),
+)
+
+# %% tags=["hide-input"]
+noise = values.std("draw", ddof=1) / truth
+claims.record(
+    "P2-EST-NOISE",
+    scale=SCALE,
+    value=noise.sel(estimator="halves").max(),
+    control=noise.sel(estimator="few").max(),
+    n=values.sizes["draw"],
+)
+
+# %% tags=["hide-input"]
+ratio = noise.sel(estimator="halves") / noise.sel(estimator="pairs")
+claims.record(
+    "P2-EST-HALVES",
+    scale=SCALE,
+    value=ratio.sel(value="across").min(),
+    control=ratio.sel(value="within").max(),
+    n=values.sizes["draw"],
+)
+
+# %% tags=["hide-input"]
+scatter = aligned.sel(estimator="halves").astype(float)
+apart = abs(scatter.mean("draw").diff("example").item())
+claims.record(
+    "P2-EST-ALIGN",
+    scale=SCALE,
+    value=apart / scatter.std("draw", ddof=1).max(),
+    control=(abs(scatter.diff("draw")).median("draw") / scatter.std("draw", ddof=1)).max(),
+    n=values.sizes["draw"],
 )
 
 # %% [markdown]

@@ -50,6 +50,7 @@ def page(scale: str, name: str) -> str:
     """Key of an executed notebook: its source, its results, and the claims it judges."""
     root = workspace.project_root()
     cells = [needed.split("/") for needed in catalogue.PAGES[name]]
+    kept = [*cells, *(longer.split("/") for longer in catalogue.LONGER.get(name, ()))]
     text = (root / "claims.yml").read_text(encoding="utf-8")
     rows = yaml.load(text, Loader=yaml.CSafeLoader) or []
     return digest(
@@ -62,7 +63,7 @@ def page(scale: str, name: str) -> str:
         *(cell(scale, *needed) for needed in cells),
         *(
             file
-            for needed in cells
+            for needed in kept
             for file in sorted(archived("*", *needed).parent.glob(archived("*", *needed).name))
         ),
     )

@@ -1,6 +1,7 @@
 """Notebooks load, draw and judge; the executed ones run again and say the same."""
 
 import ast
+import hashlib
 import importlib
 import os
 import shutil
@@ -14,7 +15,7 @@ import nbformat
 import pytest
 import yaml
 
-from ncutils import workspace
+from ncutils import results, workspace
 from ncutils.experiments import catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +28,18 @@ def test_the_catalogue_the_table_of_contents_and_the_folder_name_the_same_pages(
     listed = [name.removeprefix("notebooks/") for name in files if name.startswith("notebooks/")]
     assert listed == list(catalogue.PAGES)
     assert sorted(listed) == [path.stem for path in SOURCES]
+
+
+def test_longer_runs_are_in_the_archive_with_where_they_came_from():
+    assert set(catalogue.LONGER) <= set(catalogue.PAGES)
+    for name in {name for names in catalogue.LONGER.values() for name in names}:
+        path = results.archive_path(*name.split("/"), scale="workstation")
+        found = results.read(path)
+        assert f"{found.experiment}/{found.cell}.{found.scale}" == f"{name}.workstation"
+        assert path.stat().st_size < 300_000
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        lines = (ROOT / "results/MANIFEST.sha256").read_text().splitlines()
+        assert f"{digest}  {name}.workstation.nc" in lines
 
 
 def test_pages_show_every_cell_there_is_and_no_other():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-CATALOGUE = 'PAGES = {"toy_page": ("toy/first", "toy/second")}\n'
+CATALOGUE = 'PAGES = {"toy_page": ("toy/first", "toy/second")}\nLONGER = {}\n'
 
 EXPERIMENT = """\
 import dataclasses, time

@@ -66,6 +66,13 @@ PAGES: dict[str, tuple[str, ...]] = {
     "weights_and_agop": ("weights_and_agop/mlp", "heads/resnet", "heads/vgg"),
 }
 
+#: Single longer runs that a page shows at every scale of the book. They were made once, are
+#: archived in `results/` under the size "workstation", and are never made again by a build.
+LONGER: dict[str, tuple[str, ...]] = {
+    "ntk_block_structure": ("network_pairs/resnet20_mnist",),
+    "who_collapses": ("network_pairs/resnet20_mnist",),
+}
+
 
 def experiments() -> tuple[str, ...]:
     """The experiments that some page needs, sorted."""
