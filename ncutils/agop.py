@@ -196,15 +196,22 @@ def _solve(X, Y, M, ridge, bandwidth, kernel):
 
 
 def _fitted(alpha, X, M, pivot, kernel, bandwidth, ridge, check) -> KernelMachine:
+    if ridge == 0 and not linalg.is_traced(pivot) and _repeated(X):
+        pivot = jnp.zeros_like(pivot)  # which it is, whatever rounding makes of their distance
     machine = KernelMachine(alpha, X, M, pivot, kernel, float(bandwidth))
     if check and not linalg.is_traced(pivot) and machine.singular:
         raise ValueError(_why_singular(X, ridge, float(pivot), kernel))
     return machine
 
 
+def _repeated(X) -> int:
+    """How many rows stand there already."""
+    return len(X) - len(np.unique(np.asarray(X), axis=0))
+
+
 def _why_singular(X, ridge: float, pivot: float, kernel: str) -> str:
-    different = len(np.unique(np.asarray(X), axis=0))
-    repeated = f"{len(X) - different} of {len(X)} rows repeat others" if different < len(X) else ""
+    more = _repeated(X)
+    repeated = f"{more} of {len(X)} rows repeat others" if more else ""
     return (
         f"the {kernel} kernel matrix of {len(X)} points with ridge {ridge:g} is singular in "
         f"{X.dtype} (smallest pivot {pivot:.1e}); {repeated or 'points nearly coincide'}: "

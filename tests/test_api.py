@@ -148,6 +148,7 @@ def undescribed(module, found) -> list[str]:
     ]
 
 
+@pytest.mark.book
 def test_every_argument_of_what_a_page_uses_has_a_type_or_words(library, nc_source):
     pages, _ = nc_source.users(ROOT / "_build" / "smoke" / "notebooks")
     told = 0

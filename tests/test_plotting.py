@@ -29,6 +29,7 @@ ALT = "Two curves of log NC1 that rise with the input dimension."
 
 
 def test_a_saved_figure_has_every_form_its_arrays_and_its_provenance(root):
+    plt.close("all")  # what other tests have left open
     root = root.parents[1] / "quick" / "figures"
     shown = plotting.save(draw(), "p1-toy", scale="quick", data=panels(), alt=ALT)
     about = json.loads((root / "p1-toy.json").read_text())
