@@ -57,12 +57,14 @@ def _pairs(X, M, bandwidth, kernel):
     return X, XM, functools.partial(_pair, X, XM, jnp.sum(XM * X, axis=1), bandwidth, kernel)
 
 
-def _pair(X, XM, squares, bandwidth, kernel, rows=slice(None)):
+def _pair(X, XM, squares, bandwidth, kernel, rows=None):
     """Rows of k, and of P: zero on the diagonal, and for Laplace between points that coincide."""
-    size = squares[rows][:, None] + squares[None, :]
+    products = _symmetric_product(XM, X) if rows is None else XM[rows] @ X.T
     number = jnp.arange(len(X))
-    own = number[rows][:, None] == number[None, :]
-    squared = jnp.where(own, 0.0, jnp.clip(size - 2 * (XM[rows] @ X.T), min=0.0))
+    rows = number if rows is None else rows
+    size = squares[rows][:, None] + squares[None, :]
+    own = rows[:, None] == number[None, :]
+    squared = jnp.where(own, 0.0, jnp.clip(size - 2 * products, min=0.0))
     if kernel == "gaussian":
         k = jnp.exp(-squared / (2 * bandwidth**2))
         return k, jnp.where(own, 0.0, k / bandwidth**2)
@@ -72,6 +74,23 @@ def _pair(X, XM, squares, bandwidth, kernel, rows=slice(None)):
     # below this the difference of the squares has no digit left
     apart = squared > 64 * jnp.finfo(X.dtype).eps * size
     return k, jnp.where(apart, k / (bandwidth * jnp.where(apart, root, 1.0)), 0.0)
+
+
+def _panels(n: int) -> list[tuple[int, int]]:
+    """Ends of the blocks of rows; of a symmetric matrix, row block a is made from column a on."""
+    blocks = BLOCKS if n > SMALL else 1
+    return list(itertools.pairwise(n * k // blocks for k in range(blocks + 1)))
+
+
+def _symmetric_product(A, B):
+    """A B' where it is symmetric: the upper half, and its transpose."""
+    upper = {a: A[a:b] @ B[a:].T for a, b in _panels(len(A))}
+
+    def across(above, a, b):  # written out, or the sums that follow would read down columns
+        return jax.lax.optimization_barrier(upper[above][:, a - above : b - above].T)
+
+    rows = [[*(across(k, a, b) for k in upper if k < a), upper[a]] for a, b in _panels(len(A))]
+    return jnp.concatenate([jnp.concatenate(parts, axis=1) for parts in rows])
 
 
 def _direct_form(alpha, XM, pull):
@@ -97,10 +116,8 @@ def _gram_form(alpha, XM, P):
     drop = P @ alpha
     left, right = jnp.hstack([alpha, drop]), jnp.hstack([drop, alpha])
     halved = 0.5 * jnp.sum(drop**2, axis=1)[:, None] * XM
-    blocks = BLOCKS if n > SMALL else 1
-    edges = [n * k // blocks for k in range(blocks + 1)]
     upper = []
-    for a, b in itertools.pairwise(edges):
+    for a, b in _panels(n):
         i, rest = slice(a, b), slice(a, n)  # the panel from the block on the diagonal on
         S = (P[i] @ P[rest].T) * (alpha[i] @ alpha[rest].T) - P[i, rest] * (left[i] @ right[rest].T)
         share = jnp.where(jnp.arange(a, n) < b, 0.5, 1.0)
