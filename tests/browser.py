@@ -128,8 +128,7 @@ def inspect(driver, address: str, *, themes: tuple[str, ...] = ("light",)) -> di
     driver.get(address)
     found = driver.execute_async_script(LOOK)
     asked = requests(driver)
-    here = ("file", "data", "blob", "about", "chrome")  # the last: the browser's own first page
-    found["asked"] = [url for url in asked if urlsplit(url).scheme not in here]
+    found["asked"] = beyond_the_disk(asked)
     found["read"] = sizes(asked)
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
     try:
@@ -155,6 +154,12 @@ def requests(driver) -> list[str]:
         if message["method"] == "Network.requestWillBeSent":
             urls.append(message["params"]["request"]["url"])
     return urls
+
+
+def beyond_the_disk(urls: list[str]) -> list[str]:
+    """Those of the addresses that are not on this machine's disk."""
+    here = ("file", "data", "blob", "about", "chrome")  # the last: the browser's own first page
+    return [url for url in urls if urlsplit(url).scheme not in here]
 
 
 def sizes(urls: list[str]) -> dict[str, int]:

@@ -17,12 +17,11 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from ncutils import block_limits, block_ntk, block_parts, metrics
+from tests.browser import LOOK, beyond_the_disk, requests
 from tests.test_browser import (  # noqa: F401 - fixtures and a hook, used by name
-    INSPECT,
     book,
     chromium,
     pytest_generate_tests,
-    requests,
     switch_to,
 )
 
@@ -142,7 +141,7 @@ def fitted(gram) -> float:
 def opened(chromium, book):  # noqa: F811
     """The page, opened once; its settings are those of the last test."""
     chromium.get((book / "book" / "play.html").as_uri())
-    chromium.execute_async_script(INSPECT)
+    chromium.execute_async_script(LOOK)
     return chromium
 
 
@@ -325,6 +324,6 @@ def test_playing_asks_nothing_of_the_network_and_complains_of_nothing(chromium, 
     for (diag, within, across), m, C, bias in corners:
         turn_to(chromium, Setting(diag, within, across, m, C, bias, size=2.0))
         assert all(np.isfinite(list(shown(chromium).values())))
-    assert requests(chromium) == []
+    assert beyond_the_disk(requests(chromium)) == []
     complaints = [entry for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"]
     assert complaints == []
