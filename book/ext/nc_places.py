@@ -92,6 +92,7 @@ def read_cell(env, cell: nodes.container, trace: Trace) -> None:
                 env.dlfiles.add_file(env.docname, file[1:])
         env.nc_found.setdefault(claim, []).append(Place(env.docname, "cell", anchor, "", files))
     if recorded:
+        cell["classes"].append("nc-recording")
         line = make("div", "Recorded for ", classes=["nc-recorded"])
         for claim in sorted(recorded):
             row = nodes.reference("", claim, internal=True, nc_row=claim)
