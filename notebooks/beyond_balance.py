@@ -17,10 +17,10 @@
 # What is left of neural collapse when classes are unequal, when kernel values differ from class to class, or when entries carry noise?
 # :::
 #
-# The [theory of the last page](block_dynamics) wants classes of equal size and a kernel with exactly three values. Data sets are not like that: some classes are rare, some are tighter than others, and a measured kernel
+# The [theory of features under a block kernel](block_dynamics) wants classes of equal size and a kernel with exactly three values. Data sets are not like that: some classes are rare, some are tighter than others, and a measured kernel
 # is noisy. {cite:t}`seleznova2023` name these as open questions in their last section.
 #
-# In short: one conservation law holds for every fixed kernel that the neurons share. From {term}`balance` NC1 survives everything, with a rate. The {term}`simplex` does not, and what replaces it has a closed form. When the
+# In short: one conservation law holds for every fixed kernel that the neurons share. From {term}`balance` NC1 survives unequal classes, unequal values and noise, and where the values are constant on class blocks, with a rate. The {term}`simplex` does not, and what replaces it has a closed form. When the
 # neurons stop sharing the kernel, NC1 goes as well. This page goes beyond the paper; nothing on it is the authors' claim. Each statement is marked **proved**, **measured** or **open**.
 #
 # :::{symbols}
@@ -295,7 +295,7 @@ claims.record(
 #
 # The closed forms make it cheap to ask how far a frame is from the simplex. The *defect* is the distance between $WW^\top$ and $I - \frac1C\one\one^\top$, both scaled to norm 1; it vanishes exactly where NC2 and NC3 hold together. We take $b = \frac1C\one$ throughout, so that only the kernel acts.
 #
-# For noise, symmetric and small enough to leave $K$ positive definite, the two theorems hold word for word: **NC1 survives any such noise from a balanced start.** Only the frames move. To first order
+# For noise, symmetric and small enough to leave $K$ positive definite, conservation and the theorem on the end state hold word for word: **NC1 survives any such noise from a balanced start.** Only the frames move. To first order
 #
 # $$
 # \delta M = P^\top\, \delta K\, P, \qquad P = K^{-1} S M ,
@@ -392,7 +392,7 @@ claims.record(
 # %% [markdown]
 # ## When neurons stop sharing the kernel
 #
-# So far every neuron had the same kernel. Now neuron $k$ gets three values of its own, with the logarithms of the steps $\kappa_n$, $\kappa_c - \kappa_n$, $\kappa_d - \kappa_c$ spread around those of the others. By [the last page](block_dynamics) one number for each neuron is conserved,
+# So far every neuron had the same kernel. Now neuron $k$ gets three values of its own, with the logarithms of the steps $\kappa_n$, $\kappa_c - \kappa_n$, $\kappa_d - \kappa_c$ spread around those of the others. As [shown before](block_dynamics), one number for each neuron is conserved,
 #
 # $$
 # e_k = \lVert W e_k \rVert^2 - h_k^\top K_k^{-1} h_k ,
@@ -477,7 +477,7 @@ claims.record(
 # ## Verdicts
 #
 # One matrix is conserved for every fixed kernel that the neurons share, whatever the class sizes. From balance NC1 survives imbalance, values by class
-# and noise, and the scatter of each class stays under a bound that falls like $1/t$. The simplex does not survive: the frames at the end are those
+# and noise; without noise the scatter of each class is proved to stay under a bound that falls like $1/t$. The simplex does not survive: the frames at the end are those
 # of the kernel of the class means, and a kernel aligned with the labels forgives imbalance at a rate of one over the number of samples. With one kernel for each neuron only one
 # number for each neuron is kept, and these numbers do not make NC1.
 #

@@ -23,7 +23,7 @@
 #
 # Every number here comes from the flow itself, integrated with step control, for small $C$, $m$ and $n$: the
 # theory has no large parameter. That the kernel keeps its three values is *assumed* on this page;
-# the [page before](block_kernel) showed how nearly a network does.
+# [a later page](ntk_block_structure) looks at how nearly trained networks have them.
 #
 # :::{symbols}
 # $C$, $N$, $\one$, $\kappa_d$, $\kappa_c$, $\kappa_n$, $\mu_{\text{single}}$, $\mu_{\text{class}}$, $R$, $R_{\text{class}}$, $R_{\text{global}}$, $H_1$, $H_2$, $E$, $\alpha$
@@ -48,7 +48,7 @@ general = results.load("block_general", "matrices", scale=SCALE)
 # %% [markdown]
 # ## The flow
 #
-# The features are the columns of $H \in \R^{n \times N}$, sorted by class, $m$ a class, and the outputs are
+# There are $C$ classes of $m$ samples. The $n$ features of each sample are a column of $H \in \R^{n \times N}$, sorted by class, and the outputs are
 # $WH + b\one_N^\top$. With one-hot labels $Y = I_C \otimes \one_m^\top$ the residual is
 # $R = WH + b\one_N^\top - Y$. It has two averages, $R_{\text{class}} = \frac1m R Y^\top Y$ and
 # $R_{\text{global}} = \frac1N R \one_N\one_N^\top$: every column replaced by the mean over its class, or over all.
@@ -200,7 +200,7 @@ plotting.save(
 # :::
 #
 # The departure of $E$ is at most {measured}`P2-INV`, with $\alpha$ forgotten {measured}`P2-INV.control`. The system
-# of the theorem agrees with the decomposed definition to {measured}`P2-T51`.
+# of the theorem agrees with the flow of the one before, split into the same parts, to {measured}`P2-T51`.
 
 # %% tags=["hide-input"]
 error = flow.reduced_error
@@ -244,7 +244,7 @@ claims.record(
 # the second in the same way with $H_1^\top$ and $H_1$. This is **NC2**. $W$ is injective on its row space, which holds $H_1$, and
 # $W W^\top \propto W H_1$ there; so $W^\top \propto H_1$, **NC3**. With equal norms and directions the nearest class mean is the largest output, **NC4**. $\square$
 #
-# This shortens the paper's argument: for NC1 it solves a Riccati equation, which we keep for the [next page](beyond_balance), where it gives a rate.
+# This shortens the paper's argument: for NC1 it solves a Riccati equation, of which [beyond balance](beyond_balance) keeps an inequality that gives a rate.
 
 # %% tags=["hide-input", "remove-output"]
 colours = {"nc1": "nngp", "nc2": "ntk", "nc3": "eos"}
@@ -401,9 +401,9 @@ plotting.save(
 # two edges $a = \pm1$ alone, NC2 and NC3 nowhere. Lower row: equal singular values at the start. On both edges everything holds although $E \ne O$.
 # :::
 #
-# NC1, NC2 and NC3 fail. **NC4 holds on the whole map** {claim}`P2-NEC-NC4`: the fit is exact, and the features still lie nearest to their own class mean. What fails, fails in proportion to $E$: for small $E$ the logarithmic slopes of NC1 and NC2 differ from 1 by at most {measured}`P2-NEC-LAW` in the
+# Away from the edges NC1, NC2 and NC3 fail. **NC4 holds on the whole map** {claim}`P2-NEC-NC4`: the fit is exact, and the features still lie nearest to their own class mean. What fails, fails in proportion to $E$: for small $E$ the logarithmic slopes of NC1 and NC2 differ from 1 by at most {measured}`P2-NEC-LAW` in the
 # middle of the map {claim}`P2-NEC-LAW`. For NC1 there is a reason: the squares of features that the classifier does not see are $\lVert E \rVert$ times a constant, since these features enter $E$ alone, and at first order nothing pulls on them. The first order can also cancel.
-# From tight starts NC2 goes as the second power, which is the control of this claim, and NC3 as the power $\frac32$. In generic starts NC3 has both this and a first power. A claim with NC3 in it, and with sizes up to a tenth, fails for that reason {claim}`P2-NEC-LAW0`.
+# From starts with equal singular values NC2 goes as the second power, which is the control of this claim, and NC3 as the power $\frac32$. From unequal ones NC3 has both this and a first power. A claim with NC3 in it, and with sizes up to a tenth, fails for that reason {claim}`P2-NEC-LAW0`.
 
 # %% tags=["hide-input"]
 size, ends = flow["size"], flow.final.mean("repeat")
@@ -666,12 +666,12 @@ claims.record(
 # ## Verdicts
 #
 # A balanced, centred flow that reaches zero loss collapses, all of NC1 to NC4; but balance does not guarantee zero loss, there is a saddle with
-# exactly one class unlearned. Away from balance and alignment the flow fits and does not collapse. What NC1 and NC2 then miss is
-# proportional to $E$; NC3 need not follow that law {claim}`P2-NEC-LAW0`, and NC4 holds anyway. Equal biases other than the
-# balanced ones keep NC2 and break NC3, by derived angles. With matrices in place of the three values $E$ drifts, and one number is conserved
+# exactly one class direction unlearned. Away from balance and alignment the flow fits and does not collapse. What NC1 and NC2 then miss is
+# proportional to $E$; NC3 need not follow that law {claim}`P2-NEC-LAW0`, and NC4 holds anyway. Equal biases other than
+# $1/C$ keep NC2 and break NC3, by derived angles. With matrices in place of the three values $E$ drifts, and one number is conserved
 # nevertheless.
 #
 # ```{verdicts}
 # ```
 #
-# The {doc}`page with sliders <../book/play>` lets you turn the kernel values, the biases and $E$ by hand. The [next page](beyond_balance) drops equal classes and three values.
+# The {doc}`page with sliders <../book/play>` lets you turn the kernel values, the biases and $E$ by hand. The [page after it](beyond_balance) drops equal classes and three values.

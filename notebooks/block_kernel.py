@@ -91,7 +91,7 @@ network = results.load("block_rates", "elasticity", scale=SCALE)
 #
 # Read from below: what tells two samples of a class apart has the smallest eigenvalue, what tells classes
 # apart a larger one, and what all samples have in common the largest. The table is exact for three values and
-# for nothing else. On random kernels its largest relative error is {measured}`P2-T1`; when one class alone
+# for nothing else. On kernels with three random values its largest relative error is {measured}`P2-T1`; when one class alone
 # has a slightly larger value within itself, it is {measured}`P2-T1.control`.
 
 # %% tags=["hide-input"]
@@ -192,8 +192,8 @@ claims.record(
 # One gradient step on the single sample $x_i$ changes the outputs at another sample by
 # $\Delta f(x_j) = -\eta\, \Theta(x_j, x_i)\, r(x_i)$. Under Definition 3.1 this is
 # $-\eta\gamma_c\, r(x_i)$ in the same class and $-\eta\gamma_n\, r(x_i)$ in the others. The same holds for
-# the features, with the values $\kappa_d > \kappa_c > \kappa_n$ of their own kernel and with $W^\top r(x_i)$ in
-# the place of the residual. A network for which $\gamma_n$ is much smaller than $\gamma_c$ is called
+# the features, with the values $\kappa_d > \kappa_c > \kappa_n$ of their own kernel and with $W^\top r(x_i)$,
+# where $W$ are the weights of the last layer, in the place of the residual. A network for which $\gamma_n$ is much smaller than $\gamma_c$ is called
 # {term}`locally elastic <local elasticity>` {cite:p}`seleznova2023`: teaching it one image changes what it says about that class and
 # little else.
 #
@@ -253,7 +253,7 @@ plotting.save(
 #
 # One part of Definition 3.1 is a bad description of this network. The whole kernel forecasts every moved
 # output within {measured}`P2-LE-STEP`. The kernel of equal outputs alone, which is all that the definition
-# keeps, misses {measured}`P2-LE-STEP.control` of the movement. Each entry between different outputs
+# keeps, misses a share of {measured}`P2-LE-STEP.control` of the movement. Each entry between different outputs
 # is small, but there are $C - 1$ of them for every entry that is kept. The pull does not notice, because
 # it looks along the residual only.
 
@@ -285,7 +285,7 @@ claims.record(
 # %% [markdown]
 # ## Verdicts
 #
-# Three values make three eigenvalues, and these three rates: what all samples have in common is learnt first,
+# Three values make three eigenvalues, and these make three rates: what all samples have in common is learnt first,
 # then the classes, and last the single samples. In a small trained network the ratio of off-class to in-class movement is that of
 # the block values of its kernel. But only the whole kernel forecasts a step on one sample; the part with equal outputs, which is
 # all that the definition keeps, does not.

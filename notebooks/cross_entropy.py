@@ -66,7 +66,7 @@ plotting.save(
 # After the paper's Fig. 12. Mean and one standard deviation over seeds. Solid: the learning rate that collapses most; dashed: the one that collapses least. Thin vertical lines: all seeds fit their training set.
 # :::
 #
-# **The relation is there.** Over the runs that fit, the rank correlation of NC1 with the alignment of the invariant is {measured}`P2-CE-ALIGN`, where one of twenty shuffles reaches {measured}`P2-CE-ALIGN.control` {claim}`P2-CE-ALIGN`; with its norm it is {measured}`P2-CE-NORM` {claim}`P2-CE-NORM`. Nothing in the theory promises this. The features and the classifier still obey $\dot W = -R H^\top$ and $\dot H = -W^\top R K$, with $R$ the difference between the softmax and the targets; the derivation of $E$ uses no more than that. It is the *rest* of the theory, what follows from $E = O$, that uses the squared error.
+# **The relation is there.** Over the runs that fit, the rank correlation of NC1 with the alignment of the invariant is {measured}`P2-CE-ALIGN`, where one of twenty shuffles reaches {measured}`P2-CE-ALIGN.control` {claim}`P2-CE-ALIGN`; with its norm it is {measured}`P2-CE-NORM` {claim}`P2-CE-NORM`. Nothing in the theory promises this. The features and the classifier still obey $\dot W = -R H^\top$ and $\dot H = -W^\top R K$, with $H$ the features, $W$ the classifier, $K$ the kernel of the features and $R$ the difference between the softmax and the targets; the derivation of $E$ uses no more than that. It is the *rest* of the theory, what follows from $E = O$, that uses the squared error.
 
 # %% tags=["hide-input", "remove-output"]
 with plotting.style():

@@ -55,7 +55,7 @@ longer = results.load("network_pairs", "resnet20_mnist", scale="workstation")
 #
 # With $f_k$ an output and $w$ all parameters, $\Theta_{k,s}(x_i, x_j) = \langle \nabla_w f_k(x_i), \nabla_w f_s(x_j) \rangle$, and $\Theta^h_{k,s}$ is the same for the features $h_k$. The *traced* kernels are the sums over $k$ of the components $k = s$. Assumption 3.2 says two things: that each $\Theta_{kk}$ has three values, for the same sample, two samples of a class, and two classes; and that the components with $k \ne s$ vanish.
 #
-# A traced kernel of $k$ outputs on $n$ samples takes $nk$ gradients, and no more: a gradient is used in all its products, and outputs go through in chunks, so that outputs times samples times parameters are never held at once. Means over class blocks need less still. The sum of $\Theta_{kk}$ over all pairs of the classes $c$ and $c'$ is the inner product of two *sums* of gradients,
+# A traced kernel of $C$ outputs on $N$ samples takes $NC$ gradients, and no more: a gradient is used in all its products, and outputs go through in chunks, so that outputs times samples times parameters are never held at once. Means over class blocks need less still. The sum of $\Theta_{kk}$ over all pairs of the classes $c$ and $c'$ is the inner product of two *sums* of gradients,
 #
 # $$
 # \sum_{i \in c} \sum_{j \in c'} \Theta_{kk}(x_i, x_j) = \Bigl\langle \sum_{i \in c} \nabla f_k(x_i), \sum_{j \in c'} \nabla f_k(x_j) \Bigr\rangle ,
@@ -252,7 +252,7 @@ claims.record(
 # %% [markdown]
 # ## Are twelve samples enough?
 #
-# The values $\kappa_d$, $\kappa_c$, $\kappa_n$ are means over all samples. The released code takes them from twelve samples of each class: $\kappa_d$ from all of these; $\kappa_c$ from the products of the first six of a class with its last six; $\kappa_n$ from the first six of a class with the last six of each *later* class. Which of two formulas is computed makes no difference to what is estimated. A sample is never paired with itself, and every pair of different samples is as likely to be drawn as any other, so the mean over draws is the mean over all pairs {claim}`P2-EST-BIAS`. What differs is the scatter.
+# The values $\kappa_d$, $\kappa_c$, $\kappa_n$ are means over all samples. The released code takes them from twelve samples of each class: $\kappa_d$ from all of these; $\kappa_c$ from the products of the first six of a class with its last six; $\kappa_n$ from the first six of a class with the last six of each *later* class. Whether halves or all pairs are used makes no difference to what is estimated. A sample is never paired with itself, and every pair of different samples is as likely to be drawn as any other, so the mean over draws is the mean over all pairs {claim}`P2-EST-BIAS`. What differs is the scatter.
 #
 # To first order, an estimate inherits the scatter of its samples' own means. Within classes each sample counts once, in halves as in all pairs, so little is lost. Across classes it does not: with $C$ classes, the first half of class number $c$ (from zero) meets $C - 1 - c$ others, its second half $c$. Each class has a variance in proportion to $\bigl((C-1-c)^2 + c^2\bigr) / \tfrac m2$, in place of $(C-1)^2/m$ for all pairs of its $m$ samples, and summed over classes the ratio is
 #
@@ -313,7 +313,7 @@ plotting.save(
 # Mean and one standard deviation over draws. a, b: the three values of the kernel of the features, over those of the whole training set. c: the alignment of the invariant, with features held fixed and these values put in; the dash is that of the whole set. Note the different scales of a and b.
 # :::
 #
-# **They are right in the mean and rough in each case.** A single draw misses the value across classes by {measured}`P2-EST-NOISE` of itself, in the network where it misses by most {claim}`P2-EST-NOISE`. Three samples with all their pairs, which is what the rest of this page and the next have, miss by {measured}`P2-EST-NOISE.control`. Using all pairs of the same twelve would cost no gradient more, and the released halves scatter at least {measured}`P2-EST-HALVES` times as much across classes, and up to {measured}`P2-EST-HALVES.control` times within {claim}`P2-EST-HALVES`. These draws are from a training set of {measured}`P2-EST-BIAS.n` samples, without replacement, and taking $m$ of the $M$ of a class that way scatters less by the factor $\sqrt{1 - m/M}$; from the paper's sets the scatter is larger by that much.
+# **Values from twelve samples are right in the mean and rough in each case.** A single draw misses the value across classes by {measured}`P2-EST-NOISE` of itself, in the network where it misses by most {claim}`P2-EST-NOISE`. Three samples with all their pairs, which is what the rest of this page and the next have, miss by {measured}`P2-EST-NOISE.control`. Using all pairs of the same twelve would cost no gradient more, and the released halves scatter at least {measured}`P2-EST-HALVES` times as much across classes, and up to {measured}`P2-EST-HALVES.control` times within {claim}`P2-EST-HALVES`. These draws are from a training set of {measured}`P2-EST-BIAS.n` samples, without replacement, and taking $m$ of the $M$ of a class that way scatters less by the factor $\sqrt{1 - m/M}$; from the paper's sets the scatter is larger by that much.
 #
 # **It does not reach the conclusion.** What the paper compares is the alignment of the invariant. There the two networks differ by {measured}`P2-EST-ALIGN` times the standard deviation over draws {claim}`P2-EST-ALIGN`.
 
@@ -460,7 +460,7 @@ claims.record(
 # which the theory needs more than anything else. Twelve samples of a class give the values across classes only roughly {claim}`P2-EST-NOISE`, which does
 # not touch the paper's comparison.
 #
-# The thresholds were set after a first look at runs of this size, as [the page on who collapses](who_collapses) says of its own; the first control of {claim}`P2-KS-VARY` passed, and another took its place.
+# The thresholds were set after a first look at runs of this size, as [the page on who collapses](who_collapses) says of its own; the first control of {claim}`P2-KS-VARY` passed the test that a control has to fail, and another took its place.
 #
 # ```{verdicts}
 # ```

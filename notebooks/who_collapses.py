@@ -17,9 +17,9 @@
 # The theory says that a network collapses if a certain matrix, its invariant, vanishes or is aligned with the classifier. Do trained networks that collapse have such an invariant, and those that do not, not?
 # :::
 #
-# The theory of the last pages says which networks collapse: those whose kernel has {term}`block structure` and whose {term}`invariant` $E$ vanishes, or is at least aligned with the classifier as (28) asks. Real networks have neither three values nor a constant kernel. {cite:t}`seleznova2023` trained nine pairs of architecture and data set from three initialisations with up to thirty learning rates, and compared.
+# The theory of the last pages says which networks collapse: those whose kernel has {term}`block structure` and whose {term}`invariant` $E$ vanishes, or is at least proportional to $W^\top W$, with $W$ the classifier, at the end of training, as (28) of the paper asks. Real networks have neither three values nor a constant kernel. {cite:t}`seleznova2023` trained nine pairs of architecture and data set from three initialisations with up to thirty learning rates, and compared.
 #
-# This page asks the same of narrower networks that a laptop trains in minutes. The kernels are exact, on three samples of each class; collapse and the invariant are taken as in the paper on twelve, with the running statistics of batch norm.
+# This page asks the same of narrower networks that a laptop trains in minutes. The kernels are exact, on three samples of each class; collapse and the invariant are taken as in the paper on twelve, with the running statistics of batch norm. **The alignment of the invariant** is the cosine between $W^\top W$ and the part of $E$ that the features make; it is one where the two are proportional.
 #
 # :::{symbols}
 # $C$, $H_1$, $E$
@@ -120,7 +120,7 @@ plotting.save(
 # After Fig. 2 f–h and panes i and j. At the end of training, one point a run; form and colour say the initialisation (circle LeCun, square uniform, triangle He), size the learning rate. Open arrows at the left edge: less accurate than the axis shows. Crosses at the top: diverged.
 # :::
 #
-# **Like accuracy, unlike collapse.** Among the runs within three points of the best test accuracy, NC1 differs by a factor of {measured}`P2-NC-LIKE` {claim}`P2-NC-LIKE`, while the seeds of one setting differ by {measured}`P2-NC-LIKE.control`. So collapse is not what makes a network good here: low learning rates give zero training error without it. Whether *most* good networks collapse depends on which learning rates one tries: here a share of {measured}`P2-NC-MOST` has NC1 below 0.1 {claim}`P2-NC-MOST`, and the paper's own range, longer by far at its low end, would count differently again.
+# **Like accuracy, unlike collapse.** Among the runs within three points of the best test accuracy, NC1 differs by a factor of {measured}`P2-NC-LIKE` {claim}`P2-NC-LIKE`, while the seeds of one setting differ by {measured}`P2-NC-LIKE.control`. So collapse is not what makes a network good here: low learning rates fit the training set without it. Whether *most* good networks collapse depends on which learning rates one tries: here a share of {measured}`P2-NC-MOST` has NC1 below 0.1 {claim}`P2-NC-MOST`, and the paper's own range, longer by far at its low end, would count differently again.
 #
 # **Kernels align with the labels.** The rank correlation of NC1 with the alignment of the kernel, the weaker of $\Theta$ and $\Theta^h$, is {measured}`P2-NC-LABELS`, and before training {measured}`P2-NC-LABELS.control` {claim}`P2-NC-LABELS`.
 #
@@ -493,7 +493,7 @@ pd.DataFrame(
 #
 # Networks that collapse have the better aligned, and the smaller, invariant. On the second pair of network and data the direction is the same, with fewer runs behind it
 # {claim}`P2-NC-ALIGN2`. Like accuracy does not mean like collapse, and whether most good networks collapse is a matter of the learning rates that one tries {claim}`P2-NC-MOST`.
-# Kernels of networks that collapse are aligned with the labels. The global mean need not be small {claim}`P2-NC-MEAN`, and the picture that says so could not say otherwise.
+# Kernels of networks that collapse are aligned with the labels. The global mean need not be small {claim}`P2-NC-MEAN`, and the paper's picture, in which it is small, could not have shown anything else.
 # The paper's NC1 depends on scale {claim}`P2-NC-STD`; its conclusion on the squared error does not hang on that. The invariant forecasts collapse, though NC1 itself, at the same epoch,
 # does no worse {claim}`P2-PREDICT-NC1`.
 #
