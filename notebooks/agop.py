@@ -21,7 +21,7 @@
 # Take the gradient of each output of a predictor at each sample, and average the outer products. The matrix that results, the
 # {term}`AGOP`, is the tool of {cite:t}`beaglehole2024`, and the next three pages are about what it does to classes.
 #
-# For a linear map it is the {term}`Gram matrix` of the weights, and one step with it collapses the classes. For a {term}`kernel machine` it has a closed form. For a trained
+# For a linear map it is the {term}`Gram matrix` of the weights, and samples multiplied by its square root collapse to one point per class if the map fits the labels. For a {term}`kernel machine` it has a closed form. For a trained
 # network its square root correlates with the weights; but so it does before training.
 #
 # :::{symbols}
@@ -68,9 +68,9 @@ n = ds.sizes["repeat"]
 # Let $Wx_i = y_i$ for all samples, with one target for each class, and let $W$ have full row rank. Then $M^{1/2} x_i$, with $M = W^\top W$, is the same for all samples of a class. {claim}`P3-AGOP-COLLAPSE`
 # :::
 #
-# *Proof.* $M^{1/2} = W^\top (W W^\top)^{-1/2}\, W$: the right side is symmetric and positive, and its square is $W^\top W$. So $M^{1/2} x_i = W^\top (W W^\top)^{-1/2} y_i$. $\square$
+# *Proof.* $M^{1/2} = W^\top (W W^\top)^{-1/2}\, W$: the right side is symmetric and positive semi-definite, and its square is $W^\top W$. So $M^{1/2} x_i = W^\top (W W^\top)^{-1/2} y_i$. $\square$
 #
-# On digits of $8 \times 8$ pixels, four of each class, so that the samples are independent, what is left of NC1 is at most {measured}`P3-AGOP-COLLAPSE`. With ridge, where $Wx_i$ only comes close to $y_i$, it is {measured}`P3-AGOP-COLLAPSE.control`.
+# On digits of $8 \times 8$ pixels, four of each class, so that the samples are linearly independent, what is left of NC1 is at most {measured}`P3-AGOP-COLLAPSE`. With ridge, where $Wx_i$ only comes close to $y_i$, it is {measured}`P3-AGOP-COLLAPSE.control`.
 # The whole of P3 is about what survives of this argument when the predictor is not linear.
 
 # %% tags=["hide-input", "remove-output"]
@@ -159,6 +159,8 @@ plotting.save(
 # Which pixels matter. Diagonals of the AGOP of two kernel machines, of the root of the AGOP of a network, and of $W_1^\top W_1$ of that network, each scaled to its maximum. Mean over seeds.
 # :::
 #
+# All four pictures show the middle columns used more than the left and right edges, where digits are blank. The two pictures of a network belong to the next section.
+#
 # ## Networks, and the ansatz
 #
 # For layer $l$ of a network, let $f_l$ be the part from the input of that layer on, and $\operatorname{AGOP}_l$ its AGOP. The {term}`neural feature ansatz` of {cite:t}`radhakrishnan2024` says that
@@ -198,8 +200,8 @@ plotting.save(
 #
 # At the end the lowest correlation over the layers is {measured}`P3-NFA`, and the highest by chance {measured}`P3-NFA.control`. The square root fits better than the AGOP itself. So the ansatz holds, as a statement about the trained network.
 #
-# **It holds before training, too.** The chain rule says why: the Jacobian of everything after the input of layer $l$ ends with $W_l$, so $\operatorname{AGOP}_l = W_l^\top N_l W_l$ with some positive matrix $N_l$. Whatever $N_l$ is, the two matrices share their
-# range, and their large directions. A high correlation alone does not show that training aligned anything. What does is the subject of [weights and the AGOP](weights_and_agop).
+# **It holds before training, too.** The chain rule says why: the Jacobian of everything after the input of layer $l$ ends with $W_l$, so $\operatorname{AGOP}_l = W_l^\top N_l W_l$ with some positive semi-definite matrix $N_l$. Unless $N_l$ singles out directions of its own, the two matrices share their
+# large directions. A high correlation alone does not show that training aligned anything. What trained weights and the AGOP have in common beyond that is the subject of [weights and the AGOP](weights_and_agop).
 
 # %% tags=["hide-input", "remove-output"]
 end = ds.correlation.isel(epoch=-1).mean("repeat")

@@ -57,17 +57,17 @@ tones = {"before": "eos", "after_agop": "ntk", "after_map": "nngp"}
 # Given samples as the rows of $X_1$ and labels as $Y \in \{\pm 1\}^{N \times C}$, for $l = 1, \dots, L$:
 #
 # 1. Scale every row of $X_l$ to norm one.
-# 2. Fit $f_l(x) = k(x, X_l)\, \alpha_l$, where $\alpha_l = (k(X_l, X_l) + \gamma I)^{-1} Y$.
+# 2. Fit $f_l(x) = k(x, X_l)\, \alpha_l$, where $\alpha_l = (k(X_l, X_l) + \mu I)^{-1} Y$, with a ridge $\mu$.
 # 3. Take the AGOP, $M_l = \sum_i J_i^\top J_i$, with $J_i$ the Jacobian of $f_l$ at sample $i$.
 # 4. Map on: $X_{l+1} = \Phi_l(X_l M_l^{1/2})$, with $\Phi_l$ a random layer.
 #
 # After the last layer scale and fit once more, to predict.
 # :::
 #
-# The kernel is Laplace, $k(x, z) = e^{-\lVert x - z \rVert / 2}$, unless another is named. The random layer is $\sigma(Wx)$ with ReLU or
-# $\sqrt{2/D} \cos(\gamma Wx + u)$ with Cauchy entries in $W$ and $\gamma = 0.05$.
+# The kernel is Laplace, $k(x, z) = e^{-\lVert x - z \rVert / 2}$, unless another is named. The random layer has $D$ features and acts on each row $x$: $\sigma(Wx)$ with the ReLU $\sigma$, or
+# $\sqrt{2/D} \cos(\gamma Wx + u)$ with Cauchy entries in $W$, random phases $u$ and $\gamma = 0.05$. The figures write $M_l^{1/2} X_l$ for $X_l M_l^{1/2}$.
 # Text and released code differ in four places, and each has a paragraph in the [audit](../book/audit): the ridge (none; $10^{-3}$), the scale of $M_l$ (as it is; divided by its largest entry), the number of cosines
-# (4096; as many as the layer has inputs) and the normalisation of NC1. We follow the code in the first three, because only so the algorithm works, and the text in the fourth.
+# (4096; as many as the layer has inputs) and the normalisation of NC1. We follow the code in the first three: without its division cosine features do not collapse {claim}`P3-AUD-SCALE`, and without its ridge the Gaussian kernel breaks down {claim}`P3-X-SINGLE`. In the fourth we follow the text.
 #
 # | | here, quick | paper |
 # |---|---|---|
@@ -225,7 +225,7 @@ plotting.save(
 # As the figure for ReLU, with cosine features. NC1 is low only between the AGOP and the random map, and from the fifth layer on it is level.
 # :::
 #
-# The AGOP is stronger here: it takes NC1 down by {measured}`P3-F4` at least. But the random map takes it up by about the same factor, and there is no decay with depth {claim}`P3-F4-DECAY`. The collapse that the Gram matrices show is that of one layer, made
+# The AGOP is stronger here: it takes NC1 down at least by the factor {measured}`P3-F4`. But from some layer on the random map undoes all of it, and there is no decay with depth {claim}`P3-F4-DECAY`. The collapse that the Gram matrices show is that of one layer, made
 # anew each time.
 #
 # The simplex of the class means, right, is not the AGOP's doing either: with the identity in its place NC2 falls just as far {claim}`P3-X-NC2-FREE`. Cauchy cosines of points that are far enough apart are orthogonal, and so are their means.
@@ -399,7 +399,7 @@ claims.record(
 # %% [markdown]
 # ## Is it the AGOP?
 #
-# A layer does three things besides: it scales, it multiplies by *some* matrix, it maps. Three controls take the AGOP out.
+# A layer does more than apply an AGOP: it scales the rows, multiplies them by *some* matrix, and maps them at random. Three controls keep all this and take the AGOP of the true labels out.
 
 # %% tags=["hide-input", "remove-output"]
 lines = {"agop": "ntk", "identity": "data", "random": "nngp", "shuffled": "network"}
@@ -436,7 +436,7 @@ plotting.save(
 # The AGOP, the identity in its place, a matrix with the eigenvalues of the AGOP and random eigenvectors, and the AGOP for labels dealt out at random. Dashed: NC1 with respect to those labels.
 # :::
 #
-# With the identity or with random eigenvectors NC1 only rises. So a spectrum that falls fast is not enough; the directions matter. And the digits do not matter: random labels collapse as well, to {measured}`P3-X-SHUFFLED` of their first NC1.
+# With the identity or with random eigenvectors NC1 only rises. So a spectrum that falls fast is not enough; the directions matter. And what the digits are does not matter: random labels collapse as well, to {measured}`P3-X-SHUFFLED` of their first NC1.
 # The AGOP makes *the labels it is given* visible, whatever they mean. Collapse of training data is therefore no sign that anything about digits was learned.
 
 # %% tags=["hide-input", "remove-output"]
@@ -537,9 +537,9 @@ claims.record(
 )
 
 # %% [markdown]
-# **A ridge is needed.** With the Gaussian kernel and ReLU features collapse is so fast that after two layers the kernel matrix is singular in single precision: samples of a class are one point. Elimination goes on without an error
-# and returns noise, and a few layers later the training digits themselves are lost: {measured}`P3-X-SINGLE` of them are recognised in the worst layer, with a ridge of $10^{-3}$ {measured}`P3-X-SINGLE.control`. The paper's text has no ridge. With the Laplace kernel, whose matrix
-# stays regular, it makes no difference: NC1 moves by {measured}`P3-AUD-RIDGE` at most.
+# **The Gaussian kernel needs a ridge.** With ReLU features its classes collapse so fast that after two layers the kernel matrix, if it has no ridge, is singular in single precision: samples of a class are one point. Elimination goes on without an error
+# and returns noise, and a few layers later the training digits themselves are lost: a share of {measured}`P3-X-SINGLE` is recognised in the worst layer, with a ridge of $10^{-3}$ a share of {measured}`P3-X-SINGLE.control`. The paper's text has no ridge. With the Laplace kernel, whose matrix
+# stays regular, the ridge makes hardly a difference: NC1 moves by {measured}`P3-AUD-RIDGE` at most.
 
 # %% tags=["hide-input", "remove-output"]
 worst = ds.single.sel(measure="train accuracy").min("layer").mean("repeat")
@@ -574,8 +574,8 @@ claims.record(
 # %% [markdown]
 # ## Verdicts
 #
-# - One AGOP per layer collapses any labels, on any data, without training. The controls leave no other cause.
-# - How far it goes is decided by the random map: smooth maps let it go on geometrically, a kernel with a cusp stops it {claim}`P3-F4-DECAY`.
+# - On these digits one AGOP per layer collapses whatever labels it is given, true or random, without training. With the identity or random directions in its place nothing collapses.
+# - How far it goes is decided by the random map: ReLU features let it go on geometrically {claim}`P3-F3-DECAY`, Cauchy cosines, whose kernel has a cusp, stop it {claim}`P3-F4-DECAY`.
 # - Collapse of the training samples and recognition of others are different things. Here the first comes, and the second gets worse.
 #
 # One control was exchanged after it had been measured: that of {claim}`P3-F4-NC2` was first the identity with cosine features, and it passed, so it could not serve. That it passes is now a claim of its own, {claim}`P3-X-NC2-FREE`.

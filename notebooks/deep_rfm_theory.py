@@ -192,7 +192,7 @@ claims.record(
 # ## A layer as a map of Gram matrices
 #
 # For high-dimensional data a kernel is nearly linear, $k(X, X) \approx X^\top X + \lambda I$ after centring, and the paper takes this as the model of both kernels in a layer: the feature map's, with
-# $\lambda_{\text{map}}$, and the predictor's, with $\hat\lambda$. Samples are columns, sorted by class, $n$ in each of $C$ classes. (In this chapter $n$ is the size of one class; it
+# $\lambda_{\text{map}}$, and the predictor's, with $\hat\lambda$. Samples are columns, sorted by class, $n$ in each of $C$ classes, and $Y \in \{0, 1\}^{C \times N}$ has a one where a sample is of a class. (On this page $n$ is the size of one class; it
 # matters below.) With $A = X^\top X$ the predictor is $f(x) = Y (A + \hat\lambda I)^{-1} X^\top x$. Its gradient is the same everywhere, the AGOP is
 # $M = X (A + \hat\lambda I)^{-1} Y^\top Y (A + \hat\lambda I)^{-1} X^\top$, and
 #
@@ -468,7 +468,7 @@ claims.record(
 # \inf_{A,\, M}\ \lVert Y - A k_M \rVert_F^2 + \mu \operatorname{tr}(k_M A^\top A) .
 # $$ (eq-rfm-problem)
 #
-# Its relaxation (7) takes the infimum over *all* positive semi-definite $k$ with ones on the diagonal and entries $\ge 0$. For fixed $k$ the best coefficients are $A = Y(k + \mu I)^{-1}$, and what is left is
+# Its relaxation, (7) of the paper, takes the infimum over *all* positive semi-definite $k$ with ones on the diagonal and entries $\ge 0$. For fixed $k$ the best coefficients are $A = Y(k + \mu I)^{-1}$, and what is left is
 #
 # $$
 # \mathcal J(k) = \mu \operatorname{tr}\bigl( Y (k + \mu I)^{-1} Y^\top \bigr) .

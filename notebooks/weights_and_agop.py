@@ -22,7 +22,7 @@
 # {cite:t}`beaglehole2024` need a bridge, the {term}`neural feature ansatz`. They split the weights of a layer by the singular value decomposition and
 # compare what its parts do.
 #
-# It is the part that an AGOP could play, by far; the answer needs a network with small initial weights, as deep collapse itself does. The correlation that is usually shown as the bridge is a weaker one: an
+# It is mostly the part that an AGOP could play, most clearly in networks with small initial weights, which deep collapse needs as well. The correlation that is usually shown as the bridge is a weaker one: an
 # untrained network has it too.
 #
 # :::{symbols}
@@ -58,7 +58,7 @@ trunks = {name: results.load("heads", name, scale=SCALE) for name in ("resnet", 
 # \Phi \ \longrightarrow\ S V^\top \Phi \ \longrightarrow\ \mathrm{ReLU}(U\, S V^\top \Phi) .
 # $$
 #
-# The first is where $W^\top W = V S^\top S V^\top$ lives. Inner products after it are $\Phi^\top W^\top W\, \Phi$, and NC1 sees inner products only; so $\NC_1(SV^\top \Phi) = \NC_1(W\Phi)$, whatever $U$ is. The second step is a rotation and a
+# The first is the part that an AGOP could play: it holds all of $W^\top W = V S^\top S V^\top$. Inner products after it are $\Phi^\top W^\top W\, \Phi$, and NC1 sees inner products only; so $\NC_1(SV^\top \Phi) = \NC_1(W\Phi)$, whatever $U$ is. The second step is a rotation and a
 # nonlinearity. Since $\log \NC_1$ adds up along a network, each step has its share in the fall:
 #
 # $$
@@ -227,7 +227,7 @@ plotting.save(
 #
 # Variance within classes vanishes {claim}`P3-F10`, and so does the loss {claim}`P3-F10-LOSS`. (In the released code the share between classes would saturate at ten instead of one, see the {doc}`audit <../book/audit>`.) The correlation ends at {measured}`P3-NFA-MLP` {claim}`P3-NFA-MLP`; the paper reports 0.74 on average for its own sizes.
 #
-# **What the correlation is worth.** Two things to hold against it. *Chance is not zero*: two positive semi-definite matrices have large diagonals in common. With the AGOP in a random basis the correlation is still {measured}`P3-NFA-MLP.control` here, and more at larger gains, where the weights stay closer to
+# **What the correlation is worth.** Two things speak against it. *Chance is not zero*: two positive semi-definite matrices have large diagonals in common. With the AGOP in a random basis the correlation is still {measured}`P3-NFA-MLP.control` here, and more at larger gains, where the weights stay closer to
 # a multiple of the identity. And *it is there before training*: {measured}`P3-NFA-START` on average {claim}`P3-NFA-START`. The reason is the chain rule. The Jacobian ends with the layer's own weights, $J_l = B_l W_l$, so that
 #
 # $$
@@ -440,7 +440,7 @@ for claim_id, name in (("P3-F11", "resnet"), ("P3-F12", "vgg")):
 # %% [markdown]
 # ## Verdicts
 #
-# In every layer most of the drop of NC1 belongs to $SV^\top$, the part that an AGOP could play; over the whole network also at larger initial weights, with a smaller majority. The fourth root of the AGOP in its
+# At the paper's gain most of the drop of NC1 belongs, in every layer, to $SV^\top$, the part that an AGOP could play; over the whole network also at larger initial weights, with a smaller majority. At small initial weights the fourth root of the AGOP in its
 # place does the same (the tolerance of {claim}`P3-F7-AGOP` was set after a first look). The correlation of weights and AGOP is a weaker bridge: an untrained network has it as well. Small first weights make collapse deeper at
 # equal loss. Under a convolutional trunk, too, most of the drop belongs to $SV^\top$, in networks far smaller than the paper's.
 #
