@@ -155,7 +155,8 @@ several = slice(2, None)
 #
 # **Sign and power.** The sign is minus because the misfit falls when $Q$ grows along $t$. The power is
 # $-4$ because the residual vanishes like $\sigma^2$ while $t$ does not. With a prefactor $-\sigma^2$ the
-# term would be smaller by $\sigma^6$, which is $10^{-18}$ at the paper's noise: no labels would be left.
+# term would be smaller by $\sigma^6$, which is $10^{-18}$ at the paper's noise: no labels would be left. This term of
+# $A$ is called the *source term* below.
 # We check both, first against the free energy itself: slopes by finite differences agree with the
 # closed form to {measured}`P1-EOS-GRAD`; with a plus sign the closest miss is
 # {measured}`P1-EOS-GRAD.control`. The second check, by sampling, comes [below](#p1-eos-referee).
@@ -182,7 +183,7 @@ claims.record(
 #
 # **The solver.** We write $\Sigma = \frac{\sigma_w^2}{d_0} M M^\top$, so that every $M$ is admissible, and
 # minimise $F$ by a quasi-Newton method from $M = I$, the network of infinite width. It stops on the
-# relative residual of the equations, $10^{-8}$. It needs no annealing. Of all problems of this page, with both source terms, it leaves {measured}`P1-EOS-SOLVED`
+# relative residual of the equations, $10^{-8}$. It needs no annealing of the width. Of all problems of this page, with this source term and with that of the released code, it leaves {measured}`P1-EOS-SOLVED`
 # unsolved out of {measured}`P1-EOS-SOLVED.n` {claim}`P1-EOS-SOLVED`. (What is left at quick scale has few dimensions and labels that the inputs cannot
 # explain: the weights grow far beyond the prior, and the search stops short of its goal.) Such points are masked. A different minimiser that
 # only knows $F$ ends in the same place, within {measured}`P1-EOS-BFGS` {claim}`P1-EOS-BFGS`.
@@ -255,9 +256,9 @@ plotting.save(
 # :::
 #
 # What the paper reads off its figure holds, and by more than its code shows. The kernel is more collapsed than the NNGP
-# kernel at both widths, all $N$ and all dimensions: where it is closest, by {measured}`P1-F4`
-# {claim}`P1-F4`; the released equations by {measured}`P1-F4.control`. The narrower network is ahead by
-# at least {measured}`P1-F4-WIDTH` {claim}`P1-F4-WIDTH`, and more samples take it further
+# kernel at both widths, all $N$ and all dimensions: where it is closest, $\log_{10} \NC_1$ differs by {measured}`P1-F4`
+# {claim}`P1-F4`; for the released equations that is {measured}`P1-F4.control`. The narrower network is ahead, by
+# {measured}`P1-F4-WIDTH` where the two are closest {claim}`P1-F4-WIDTH`, and more samples take it further
 # {claim}`P1-F4-N`.
 
 # %% tags=["hide-input"]
@@ -363,7 +364,7 @@ claims.record("P1-EOS-SHUF", scale=SCALE, value=seen.min(), control=unseen.min()
 claims.record("P1-EOS-BCAST", scale=SCALE, value=abs(unseen).max(), control=abs(seen).min(), n=n)
 
 # %% [markdown]
-# Where a solution was found, the textbook kernel rises by at least {measured}`P1-EOS-SHUF` {claim}`P1-EOS-SHUF`: it now has to fit
+# Where a solution was found, NC1 of the kernel rises by at least {measured}`P1-EOS-SHUF` {claim}`P1-EOS-SHUF`: it now has to fit
 # labels that have nothing to do with the classes, and takes them apart. The released one moves by
 # {measured}`P1-EOS-BCAST` {claim}`P1-EOS-BCAST`. It depends on the width and on the *inputs*, through
 # the log-determinant, and that is all it sees.
@@ -426,19 +427,19 @@ plotting.save(
 # :::{nc-figure} p1-eos-sets
 # :claims: P1-EOS-4CL P1-EOS-4CL-U P1-EOS-SHUF P1-EOS-SOLVED P1-EOS-UNIQ
 # Five settings, 500 units. Crosses: places at which the published solver, `newton_krylov` with
-# annealing of the width, finds no solution of the textbook equations, even in float64 (tried for the
+# annealing of the width, finds no solution of the equations derived here, even in float64 (tried for the
 # first draw in eight dimensions). Points at which our solver finds none are left out. (The form of this figure is ours; what the paper's Figures 6 to 13
 # show is not known to us.)
 # :::
 #
-# Both. *The solver*: in eight dimensions the published recipe gives up on {measured}`P1-EOS-SOLVED.control` of the five settings, while the free energy has a minimum there. And on the sets with labels of their own it is the same one from
+# Both. *The solver*: in eight dimensions the published recipe gives up on {measured}`P1-EOS-SOLVED.control` of the five settings, while the free energy has a minimum there. And on the four sets that keep their own labels it is the same one from
 # wherever the search sets out, within {measured}`P1-EOS-UNIQ` {claim}`P1-EOS-UNIQ`. Where a random start leads nowhere in the allowed number of steps, it does not count.
 # *The theory*: for four classes the true solution *rises* by {measured}`P1-EOS-4CL` or more above the NNGP
 # kernel from eight dimensions on {claim}`P1-EOS-4CL`, where in two dimensions the change is
 # {measured}`P1-EOS-4CL.control`. The covariance says why. Two pairs of classes lie on the same side of the origin and
 # differ in size only. Along $\one$ erf saturates on all of them, so that a larger spike would melt them together,
 # while the targets ask to keep them apart. The solution takes weight *away* from the class
-# direction: $d_0\, u^\top \Sigma u$ is at most {measured}`P1-EOS-4CL-U` there {claim}`P1-EOS-4CL-U`, and {measured}`P1-EOS-4CL-U.control`
+# direction: $d_0\, u^\top \Sigma u$ is at most {measured}`P1-EOS-4CL-U` there {claim}`P1-EOS-4CL-U`, against {measured}`P1-EOS-4CL-U.control`
 # on D1. One output with ordered targets is a task that this kernel solves by less collapse.
 #
 # Unequal classes need no such story: the kernel falls as for equal ones.
@@ -508,8 +509,8 @@ plotting.save(
 # :::
 #
 # The NTK is highest, by {measured}`P1-F5` or more {claim}`P1-F5`. The trained network stays with the
-# NNGP kernel, as on [the last page](shallow_network). The Equations of State depart from it by at
-# least {measured}`P1-F5-GAP` {claim}`P1-F5-GAP`, as the paper says; with the released source term the
+# NNGP kernel, as on [the last page](shallow_network). The Equations of State depart from the network, by
+# {measured}`P1-F5-GAP` where they come closest {claim}`P1-F5-GAP`, as the paper says; with the released source term the
 # closest approach is {measured}`P1-F5-GAP.control`.
 
 # %% tags=["hide-input"]

@@ -277,12 +277,12 @@ plotting.save(
 # rises. In one dimension the released formula is also much noisier.
 # :::
 #
-# The noise on the left has a reason too. In a finite draw the two $\bar Q_{cc}$ differ a little, and the
-# code's $\Tr\SigmaW$ contains $(\frac12 - p)$ times the difference. With $v$ the variance of the features
+# The noise of the first panel has a reason too. In a finite draw the two $\bar Q_{cc}$ differ a little, and the
+# code's $\Tr\SigmaW$ contains $(\frac12 - p)$ times the difference. With $\tau^2$ the variance of the features
 # along their class mean, the squared length $\bar Q_{cc}$ of a mean of $n_c$ samples has the standard deviation
-# $2 \lVert \bar h^c \rVert \sqrt{v / n_c}$, a first-order effect, while $\Tr\SigmaW$ itself is of second order,
-# like $v$. In one dimension, where erf features are tight, the first-order error is as large as a good part of the
-# quantity. In $d_0$ dimensions only about one part in $d_0$ of the variance lies along the mean,
+# $2 \lVert \bar h^c \rVert\, \tau / \sqrt{n_c}$, a first-order effect, while $\Tr\SigmaW$ itself is of second order,
+# like $\tau^2$. In one dimension, where erf features are tight, the first-order error is a good part of the quantity
+# itself. In $d_0$ dimensions only about one part in $d_0$ of the variance lies along the mean,
 # and the noise is gone. So there are two claims: one from eight dimensions on, and one for every
 # dimension, which shows what that noise does to the released formula.
 

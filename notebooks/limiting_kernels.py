@@ -60,7 +60,7 @@ rays = np.log10(random.ray_ratio.sel(angle=np.pi / 2, method="nearest"))
 # ## The two kernels
 #
 # The network has one hidden layer, weights of variance 1 and no biases, as in all of the paper's runs.
-# With $K(x, x') = x^\top x' / d_0$, the correlation of the pre-activations,
+# With $K(x, x') = x^\top x' / d_0$, the covariance of the pre-activations,
 #
 # $$
 # Q = \E[\phi(u) \phi(v)], \qquad \dot Q = \E[\phi'(u) \phi'(v)], \qquad
@@ -102,7 +102,7 @@ rays = np.log10(random.ray_ratio.sel(angle=np.pi / 2, method="nearest"))
 # an entrywise product of two such matrices. A mediant of fractions with positive denominators lies
 # between them. (If a denominator is zero, the class means coincide and there is no NC1.) $\square$
 #
-# So the NTK is above the NNGP kernel exactly when the first-layer part is.
+# So NC1 of the NTK is above that of the NNGP kernel exactly when NC1 of the first-layer part $K \odot \dot Q$ is.
 
 # %% tags=["hide-input"]
 outside = np.maximum(random.outside_erf, random.outside_relu)
@@ -664,7 +664,7 @@ claims.record(
 #
 # The released code also runs D1 with unequal classes. The panels below are in the form of the paper's
 # figures, once with the definition of NC1 and once with the released formula, which is not NC1 for
-# unequal classes (see [there](kernel_nc1)).
+# unequal classes (see [the previous page](kernel_nc1)).
 
 # %% tags=["hide-input", "remove-output"]
 names = {
@@ -838,8 +838,8 @@ even = pooled.sel(inputs="normalised")
 claims.record("P1-POOL-N", scale=SCALE, value=even.min(), control=rays, n=even.size)
 
 # %% [markdown]
-# So the answer is: **yes, it can fall below**, and not only on rays. Where the first badge of the last group is
-# red, averaging over the image lets the NTK of some ReLU network show more collapse than its NNGP kernel,
+# So the answer is: **yes, it can fall below**, and not only on rays. Where the claim on
+# averaged read-outs fails, averaging over the image lets the NTK of some ReLU network show more collapse than its NNGP kernel,
 # on some draws of ordinary digits. The figure tells more. It takes images with their own norms: on images of
 # one norm the smallest difference is {measured}`P1-POOL-N` {claim}`P1-POOL-N`, so that what the paper
 # found survives there with a margin. Averaging drops where the ink is and

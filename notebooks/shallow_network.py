@@ -157,10 +157,10 @@ plotting.save(
 # the NNGP kernel and the NTK leaves upwards.
 # :::
 #
-# In every cell of both figures the network shows no less collapse than the NNGP kernel, up to chance:
+# At every $N$ and $d_0$ of both figures the network shows no less collapse than the NNGP kernel, up to chance:
 # the largest excess is {measured}`P1-F2c` for erf {claim}`P1-F2c` and {measured}`P1-F3c` for ReLU
 # {claim}`P1-F3c`. And erf in 128 dimensions does fall during training, by {measured}`P1-F2c-DROP` at
-# the $N$ where it falls least {claim}`P1-F2c-DROP`. But this is one point in five:
+# the $N$ where it falls least {claim}`P1-F2c-DROP`. But this is one dimension in five.
 
 # %% tags=["hide-input"]
 for claim, activation in (("P1-F2c", "erf"), ("P1-F3c", "relu")):
@@ -176,7 +176,7 @@ top, n = moved.isel(d0=-1), moved.sizes["repeat"]
 claims.record("P1-F2c-DROP", scale=SCALE, value=value, control=control, spread=spread, n=n)
 
 # %% [markdown]
-# up to $d_0 = 32$, the mean of $\log_{10} \NC_1$ moves by at most {measured}`P1-LAZY` in 1,000 epochs
+# Up to $d_0 = 32$, the mean of $\log_{10} \NC_1$ moves by at most {measured}`P1-LAZY` in 1,000 epochs
 # {claim}`P1-LAZY`. The two panels show where initialisation put the network, not what training made
 # of it. How far did it go?
 
@@ -238,7 +238,7 @@ plotting.save(
 # $$
 #
 # On these data $\lvert x^\top x' \rvert \approx 4 d_0$, so the first layer's share of the kernel is about
-# $\rho = c\, d_0 / d_1$ as long as that is small. Gradient descent divides the work by these
+# $\rho = c\, d_0 / d_1$, with a constant $c$, as long as that is small. Gradient descent divides the work by these
 # shares: the first layer changes the output by $\rho\, s$ if the output has to change by $s$. It does
 # so by moving the pre-activation of unit $u$ in proportion to $W^{(2)}_u$, which is of size
 # $1/\sqrt{d_1}$; if each unit moves by $W_u^{(2)} A$, the output moves by
@@ -310,7 +310,7 @@ plotting.save(
 # Gradient descent on a quadratic with curvature $\lambda$ is stable for $\eta < 2/\lambda$. Here
 # $\lambda$ is the largest eigenvalue of $\frac2N \Theta$, and it grows with $d_0$ through the first
 # layer's share. In 128 dimensions the published step reaches {measured}`P1-EDGE` times the limit for ReLU
-# {claim}`P1-EDGE`, after {measured}`P1-EDGE.control` in 32. Such a run starts beyond stability: along the
+# {claim}`P1-EDGE`, against {measured}`P1-EDGE.control` in 32. Such a run starts beyond stability: along the
 # steepest direction each step overshoots by more than the error, until the weights have moved to where
 # the kernel is smaller. Features moved that way need not collapse. NC1 of the ReLU network
 # *changes* by {measured}`P1-F2c-DROP.control` there, upwards.
@@ -327,8 +327,8 @@ claims.record(
 #
 # Perhaps 1,000 epochs are too few. The longer run takes, for each network, $0.9$ of its own limit
 # $2/\lambda$ as its step, and four times as many of them. If the tangent kernel did not move at all, the
-# residuals would be $\bigl( I - \eta \frac2N \Theta \bigr)^t r_0$, without any training; that prediction
-# is drawn as dots.
+# residuals would be $\bigl( I - \eta \frac2N \Theta \bigr)^t r_0$ after $t$ steps from $r_0$, known without any
+# training; that prediction is drawn as dots.
 
 # %% tags=["hide-input", "remove-output"]
 run = longer.isel(width=0, target=0, N=0)
@@ -371,7 +371,7 @@ plotting.save(
 # :claims: P1-LONG-LOSS P1-LONG
 # The longer run at the smallest $N$. Top: the loss, with the prediction of a tangent kernel that never moves
 # (dots). Bottom: NC1 minus that of the NNGP kernel (dashed zero). The loss falls
-# far; NC1 stays.
+# far; NC1 mostly stays.
 # :::
 #
 # The loss becomes small everywhere: at most {measured}`P1-LONG-LOSS` of what answering zero would cost
@@ -437,7 +437,7 @@ plotting.save(
 # %% [markdown]
 # :::{nc-figure} p1-shallow-rich
 # :claims: P1-RICH
-# The trained network against its NNGP kernel as the targets grow; blue dashes: NNGP kernel, red
+# The trained network against its NNGP kernel as the targets grow; blue dashes: NNGP kernel, orange
 # dashes: NTK (in the largest dimension). On the left end is the paper's $s = 1$. Larger targets force the features to move, and NC1
 # falls, the more so the larger the dimension, as the scaling law says.
 # :::
