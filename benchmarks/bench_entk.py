@@ -93,6 +93,10 @@ def test_block_values_and_traced_kernel_against_the_published_procedure(benchmar
         ("exact", values),
         ("traced", functools.partial(entk.traced_ntk, H)),
         ("probes", drawn),
+        (
+            "traced, probes",
+            functools.partial(entk.probed_ntk, H, probes=16, key=jax.random.key(2)),
+        ),
     ):
         calls[name], held[name] = compiled(function, PARAMS, X)
     held["published"] = compiled(block, PARAMS, 0, X[: M // 2], X[M // 2 : M])[1]
@@ -107,10 +111,14 @@ def test_block_values_and_traced_kernel_against_the_published_procedure(benchmar
     found = calls["probes"]()
     share = np.asarray(found.error) / np.array([found.diag, found.within, found.across])
     print(f"standard error of the values from 16 probes: {share.max():.1%} or less")
+    close = calls["traced, probes"]()
+    share = float(jnp.linalg.norm(close.error) / jnp.linalg.norm(close.kernel))
+    print(f"standard error of the traced kernel from 16 probes: {share:.1%} of its norm")
     print(f"temporary memory: {', '.join(f'{k} {v:.0f} MB' for k, v in held.items())}")
     benchmark.extra_info.update(ratios=ratios, megabytes=held)
     benchmark.pedantic(lambda: jax.block_until_ready(calls["probes"]()), rounds=1)
     assert ratios["probes"] > 20
+    assert ratios["traced, probes"] > 20
 
 
 def test_traced_kernel_against_neural_tangents(benchmark):

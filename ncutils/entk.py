@@ -11,7 +11,6 @@ once for all of them; products are summed over parameters leaf by leaf. With P p
 `chunk` gradients are chunk · P numbers; each function says how many it holds.
 """
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ncutils import linalg
+from ncutils import _tangents, linalg
 
 
 @jax.tree_util.register_dataclass
@@ -38,6 +37,15 @@ class BlockValues:
     within: Float[Array, "*runs"]
     across: Float[Array, "*runs"]
     error: Float[Array, "*runs 3"] | None = None
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ProbedKernel:
+    """A kernel from random combinations of the outputs: their mean, and its standard error."""
+
+    kernel: Float[Array, "*runs n n"]
+    error: Float[Array, "*runs n n"]
 
 
 def traced_ntk(
@@ -62,7 +70,43 @@ def traced_ntk(
     Source: P2, Figs 1 and 13–20, panes a and b.
     """
     k = _check(f, params, X, chunk)
-    return _with_room(chunk, _traced, f, params, X, _in_chunks(jnp.eye(k), chunk))
+    return _with_room(chunk, _tangents.traced, f, params, X, _in_chunks(jnp.eye(k), chunk))
+
+
+def probed_ntk(
+    f: Callable,
+    params,
+    X: Float[Array, "n *shape"],
+    *,
+    probes: int = 16,
+    chunk: int = 8,
+    key: PRNGKeyArray,
+) -> ProbedKernel:
+    r"""An unbiased estimate of `traced_ntk` from few combinations of many outputs.
+
+    The tangent kernel of $\sum_k z_k f_k$ with random signs has the mean
+    $\sum_k \Theta_{kk}$, as $\mathbb E[z_k z_s] = \delta_{ks}$.
+
+    Args:
+        f, params, X: as for `traced_ntk`.
+        probes: number of combinations.
+        chunk: probes at a time; n · chunk · P numbers are held.
+        key: random key.
+
+    Returns:
+        The n × n mean over probes, and the standard error of each entry.
+
+    Raises:
+        As for `traced_ntk`; ValueError also for probes < 2.
+
+    Source: ours, for P2, Figs 1 and 13–20.
+    """
+    k = _check(f, params, X, chunk)
+    rows = _in_chunks(_signs(key, probes, k), chunk)
+    total, squares = _with_room(chunk, _tangents.probed, f, params, X, rows)
+    mean = total / probes
+    variance = jnp.clip(squares / probes - mean**2, min=0.0) / (probes - 1)
+    return ProbedKernel(mean, jnp.sqrt(variance))
 
 
 def component_norms(
@@ -86,7 +130,7 @@ def component_norms(
     Source: P2, Figs 1 and 13–20, panes c and d.
     """
     k = _check(f, params, X, chunk)
-    return _with_room(chunk, _norms, f, params, X, _in_chunks(jnp.eye(k), chunk))[:k, :k]
+    return _with_room(chunk, _tangents.norms, f, params, X, _in_chunks(jnp.eye(k), chunk))[:k, :k]
 
 
 def block_values(
@@ -131,11 +175,9 @@ def block_values(
     linalg.check_labels(y, num_classes=num_classes, length=X.shape[0])
     if not linalg.is_traced(y) and X.shape[0] == num_classes:
         raise ValueError(f"{num_classes} samples in {num_classes} classes: none has two of them")
-    if probes < 2:
-        raise ValueError(f"a standard error needs at least 2 probes, not {probes}")
-    rows = jnp.eye(k) if key is None else jax.random.rademacher(key, (probes, k), dtype=float)
+    rows = jnp.eye(k) if key is None else _signs(key, probes, k)
     rows, y = _in_chunks(rows, chunk), jnp.asarray(y)
-    gram, squares = _with_room(chunk, _group_gram, f, params, X, y, rows, num_classes)
+    gram, squares = _with_room(chunk, _tangents.group_gram, f, params, X, y, rows, num_classes)
     n, same = X.shape[0], jnp.sum(linalg.one_hot(y, num_classes=num_classes).sum(axis=0) ** 2)
     # for each row: sums over the diagonal, over class blocks, over everything
     own, blocks = squares.sum(axis=1), jnp.trace(gram, axis1=1, axis2=2)
@@ -189,7 +231,9 @@ def published_block_values(
     # samples that are in neither half go into a group of their own
     group = jnp.where(used, jnp.asarray(y) + num_classes * (rank // half), 2 * num_classes)
     rows = _in_chunks(jnp.eye(k), chunk)
-    gram, squares = _with_room(chunk, _group_gram, f, params, X, group, rows, 2 * num_classes + 1)
+    gram, squares = _with_room(
+        chunk, _tangents.group_gram, f, params, X, group, rows, 2 * num_classes + 1
+    )
     between = gram.sum(axis=0)[:num_classes, num_classes : 2 * num_classes] / (k * half**2)
     own = jnp.sum(jnp.where(used, squares.sum(axis=0), 0.0)) / (k * num_classes * per_class)
     pairs = num_classes * (num_classes - 1) / 2
@@ -211,6 +255,12 @@ def _check(f, params, X, chunk) -> int:
     raise ValueError(f"f(params, x) is a vector for one example, not {out}")
 
 
+def _signs(key, probes: int, k: int) -> Float[Array, "r k"]:
+    if probes < 2:
+        raise ValueError(f"a standard error needs at least 2 probes, not {probes}")
+    return jax.random.rademacher(key, (probes, k), dtype=float)
+
+
 def _in_chunks(rows: Float[Array, "r k"], chunk: int) -> Float[Array, "b c k"]:
     """The rows in equal chunks of at most `chunk`, the last one filled up with zeros."""
     count = -(-rows.shape[0] // chunk)
@@ -227,72 +277,3 @@ def _with_room(chunk: int, function, *args):
             raise
         advice = f"no room for chunk={chunk} outputs at a time: take a smaller chunk"
         raise MemoryError(f"{advice}, or fewer samples. {error}") from error
-
-
-def _gradients(f, params, x, combinations) -> list[Float[Array, "c p"]]:
-    """Gradients of combinations of the outputs at one sample, one array a parameter leaf."""
-    weights, fixed = eqx.partition(params, eqx.is_inexact_array)
-    outputs, pull = jax.vjp(lambda w: f(eqx.combine(w, fixed), x), weights)
-    # one output's arrays at a time stay in the cache of a CPU; other devices take all at once
-    size = 1 if jax.default_backend() == "cpu" else len(combinations)
-    rows = jax.lax.map(lambda u: pull(u)[0], combinations.astype(outputs.dtype), batch_size=size)
-    return [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(rows)]
-
-
-def _products(subscripts: str, A: list, B: list):
-    """Inner products over the parameters, leaf by leaf; full precision on any device."""
-    times = functools.partial(jnp.einsum, subscripts, precision=jax.lax.Precision.HIGHEST)
-    return sum(times(a, b).astype(float) for a, b in zip(A, B, strict=True))
-
-
-@eqx.filter_jit
-def _traced(f, params, X, combinations):
-    def add(total, rows):
-        J = jax.lax.map(lambda x: _gradients(f, params, x, rows), X)
-        return total + _products("icp,jcp->ij", J, J), None
-
-    return jax.lax.scan(add, jnp.zeros((X.shape[0],) * 2), combinations)[0]
-
-
-@eqx.filter_jit
-def _norms(f, params, X, combinations):
-    count, size, _ = combinations.shape
-
-    def jacobian(a):
-        return jax.lax.map(lambda x: _gradients(f, params, x, combinations[a]), X)
-
-    def squares(A, B):
-        return jnp.sum(_products("icp,jdp->icjd", A, B) ** 2, axis=(0, 2))
-
-    def row(a, found):
-        J = jacobian(a)
-
-        def column(b, found):
-            block = squares(J, jacobian(b))
-            return found.at[a, b].set(block).at[b, a].set(block.T)
-
-        return jax.lax.fori_loop(a + 1, count, column, found.at[a, a].set(squares(J, J)))
-
-    found = jax.lax.fori_loop(0, count, row, jnp.zeros((count, count, size, size)))
-    found = found.transpose(0, 2, 1, 3).reshape(count * size, count * size)
-    return jnp.sqrt((found + found.T) / 2)
-
-
-@eqx.filter_jit
-def _group_gram(f, params, X, groups, combinations, count):
-    """Products of gradients summed over groups, squared norms at samples; for each combination."""
-    size, leaves = combinations.shape[1], jax.tree.leaves(eqx.filter(params, eqx.is_inexact_array))
-
-    def chunk_of(rows):
-        def add(sums, sample):
-            x, group = sample
-            J = _gradients(f, params, x, rows)
-            norms = sum(jnp.sum(j**2, axis=1).astype(float) for j in J)
-            return [s.at[group].add(j) for s, j in zip(sums, J, strict=True)], norms
-
-        start = [jnp.zeros((count, size, leaf.size), leaf.dtype) for leaf in leaves]
-        sums, norms = jax.lax.scan(add, start, (X, groups))
-        return _products("gcp,hcp->cgh", sums, sums), norms.T
-
-    gram, squares = jax.lax.map(chunk_of, combinations)
-    return gram.reshape(-1, count, count), squares.reshape(-1, X.shape[0])

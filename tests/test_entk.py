@@ -54,6 +54,7 @@ def found(params):
         args = (network, {**weights, "name": "not a parameter"}, X)
         return {
             "traced": [entk.traced_ntk(*args, chunk=chunk) for chunk in (2, 9)],
+            "probed": entk.probed_ntk(*args, probes=300, chunk=64, key=jax.random.key(7)),
             "norms": [entk.component_norms(*args, chunk=chunk) for chunk in (2, 5)],
             "values": [entk.block_values(*args, Y, num_classes=C, chunk=chunk) for chunk in (2, 5)],
             "published": entk.published_block_values(*args[:2], X[TWICE], **twice),
@@ -67,6 +68,17 @@ def test_the_traced_kernel_is_the_sum_of_the_diagonal_components(found, theta, c
     expected = sum(theta[k, k] for k in range(5))
     np.testing.assert_allclose(found["traced"][chunk], expected, rtol=1e-12)
     assert np.abs(found["traced"][chunk] - expected - theta[0, 1]).max() > 1e-2
+
+
+def test_the_probed_kernel_is_the_traced_one_within_its_standard_error(found, theta):
+    kernel, error = np.asarray(found["probed"].kernel), np.asarray(found["probed"].error)
+    exact = np.einsum("kkij->ij", theta)
+    assert np.abs((kernel - exact) / error).max() < 5
+    assert 0.3 < np.sqrt(np.mean(((kernel - exact) / error) ** 2)) < 2
+    assert error.max() < 0.2 * np.abs(exact).max()
+    # the mean over outputs in place of the sum, or one output alone, would be told apart
+    assert np.abs((kernel - exact / len(theta)) / error).max() > 5
+    assert np.abs((kernel - theta[0, 0]) / error).max() > 5
 
 
 @pytest.mark.parametrize("chunk", [0, 1], ids=["2", "5"])
