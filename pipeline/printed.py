@@ -8,7 +8,7 @@ what only a screen can do (folded code, downloads, sliders, dark figures) is lef
 import html as escape
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -197,11 +197,13 @@ MathJax.options = {{...MathJax.options, enableMenu: false, enableAssistiveMml: f
 """
 
 
-def mathjax_settings(html: Path, page: str) -> str:
-    """The script with which a built page configures MathJax."""
-    text = (html / f"{page}.html").read_text(encoding="utf-8")
-    found = re.search(r"<script>(window\.MathJax = .*?)</script>", text, flags=re.DOTALL)
-    return found[1] if found else "window.MathJax = {};"
+def mathjax_settings(html: Path, pages: Iterable[str]) -> str:
+    """The script that configures MathJax, from the first page with formulas: others bring none."""
+    for page in pages:
+        text = (html / f"{page}.html").read_text(encoding="utf-8")
+        if found := re.search(r"<script>(window\.MathJax = .*?)</script>", text, flags=re.DOTALL):
+            return found[1]
+    return "window.MathJax = {};"
 
 
 def document(
@@ -253,7 +255,7 @@ def document(
     head = HEAD.format(
         title=escape.escape(title),
         style="\n".join(style),
-        settings=mathjax_settings(html, entries[0].name),
+        settings=mathjax_settings(html, [entry.name for entry in entries]),
         front="\n".join(f"<p>{escape.escape(text)}</p>" for text in front),
     )
     index = '<nav class="contents"><h1>Contents</h1><ol>' + "\n".join(listing) + "</ol></nav>"

@@ -56,6 +56,8 @@ def write(html: Path) -> Path:
     for name, (title, extra, text) in pages.items():
         (html / name).parent.mkdir(parents=True, exist_ok=True)
         page = PAGE.format(title=title, extra=extra, text=text)
+        if "math" not in text:  # as in the book: a page without formulas brings no MathJax
+            page = re.sub("<script>.*</script>", "", page)
         (html / f"{name}.html").write_text(page, encoding="utf-8")
     (html / "_static").mkdir()
     (html / "_images").mkdir()
