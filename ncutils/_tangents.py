@@ -5,17 +5,36 @@ import functools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
+
+
+# so many outputs at a time stay in the cache of a CPU and still fill its products
+TOGETHER = 32
+SPAN = 9216  # of so many parameters, the gradients at a hundred samples stay in the cache
 
 
 def gradients(f, params, x, combinations) -> list[Float[Array, "c p"]]:
     """Gradients of combinations of the outputs at one sample, one array a parameter leaf."""
+    outputs, pull = _pullback(f, params, x)
+    rows = combinations.astype(outputs.dtype)
+    if len(rows) <= TOGETHER or not _on_cpu():
+        return _flat(jax.vmap(pull)(rows))
+    return _flat(jax.lax.map(pull, rows, batch_size=TOGETHER))
+
+
+def _on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
+
+
+def _pullback(f, params, x):
     weights, fixed = eqx.partition(params, eqx.is_inexact_array)
     outputs, pull = jax.vjp(lambda w: f(eqx.combine(w, fixed), x), weights)
-    # one output's arrays at a time stay in the cache of a CPU; other devices take all at once
-    size = 1 if jax.default_backend() == "cpu" else len(combinations)
-    rows = jax.lax.map(lambda u: pull(u)[0], combinations.astype(outputs.dtype), batch_size=size)
-    return [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(rows)]
+    return outputs, lambda u: pull(u)[0]
+
+
+def _flat(rows) -> list[Float[Array, "c p"]]:
+    # in any order, as products are sums over all of them; this one is that of `_convolution`
+    return [jnp.moveaxis(leaf, -1, 1).reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(rows)]
 
 
 def products(subscripts: str, A: list, B: list):
@@ -24,11 +43,34 @@ def products(subscripts: str, A: list, B: list):
     return sum(times(a, b).astype(float) for a, b in zip(A, B, strict=True))
 
 
+def kernels(J: list[Float[Array, "n c p"]]) -> Float[Array, "c n n"]:
+    """The kernel of each combination."""
+    if not _on_cpu():
+        return products("icp,jcp->cij", J, J)
+    return jax.lax.map(lambda c: sum(_square(j, c) for j in J), jnp.arange(J[0].shape[1]))
+
+
+def _square(j: Float[Array, "n c p"], c: Int[Array, ""]) -> Float[Array, "n n"]:
+    """Products of the gradients of one combination, summed over spans of parameters."""
+    n, _, p = j.shape
+
+    def part(start, span):
+        rows = jax.lax.dynamic_slice(j, (0, c, start), (n, 1, span))[:, 0]
+        return jnp.matmul(rows, rows.T, precision=jax.lax.Precision.HIGHEST)
+
+    whole = p - p % SPAN
+    found = part(whole, p % SPAN).astype(float) if p % SPAN else 0.0
+    if whole:
+        add = lambda i, total: total + part(i * SPAN, SPAN).astype(float)  # noqa: E731
+        found += jax.lax.fori_loop(0, whole // SPAN, add, jnp.zeros((n, n)))
+    return found
+
+
 @eqx.filter_jit
 def traced(f, params, X, combinations):
     def add(total, rows):
         J = jax.lax.map(lambda x: gradients(f, params, x, rows), X)
-        return total + products("icp,jcp->ij", J, J), None
+        return total + kernels(J).sum(axis=0), None
 
     return jax.lax.scan(add, jnp.zeros((X.shape[0],) * 2), combinations)[0]
 
@@ -38,8 +80,7 @@ def probed(f, params, X, combinations):
     """Sums over combinations of their kernels, and of the squares of these."""
 
     def add(sums, rows):
-        J = jax.lax.map(lambda x: gradients(f, params, x, rows), X)
-        each = products("icp,jcp->cij", J, J)
+        each = kernels(jax.lax.map(lambda x: gradients(f, params, x, rows), X))
         return (sums[0] + each.sum(axis=0), sums[1] + (each**2).sum(axis=0)), None
 
     nothing = jnp.zeros((X.shape[0],) * 2)
@@ -74,17 +115,40 @@ def norms(f, params, X, combinations):
 def group_gram(f, params, X, groups, combinations, count):
     """Products of gradients summed over groups, squared norms at samples; for each combination."""
     size, leaves = combinations.shape[1], jax.tree.leaves(eqx.filter(params, eqx.is_inexact_array))
+    parts = -(-size // TOGETHER) if _on_cpu() else 1
+    width = -(-size // parts)
 
     def chunk_of(rows):
+        rows = jnp.pad(rows, ((0, parts * width - size), (0, 0))).reshape(parts, width, -1)
+
         def add(sums, sample):
             x, group = sample
-            J = gradients(f, params, x, rows)
-            norms = sum(jnp.sum(j**2, axis=1).astype(float) for j in J)
-            return [s.at[group].add(j) for s, j in zip(sums, J, strict=True)], norms
+            outputs, pull = _pullback(f, params, x)
 
-        start = [jnp.zeros((count, size, leaf.size), leaf.dtype) for leaf in leaves]
+            def part(sums, numbered):
+                at, u = numbered
+                J = _flat(jax.vmap(pull)(u.astype(outputs.dtype)))
+                norms = sum(_squares(j).astype(float) for j in J)
+                return [s.at[at, group].add(j) for s, j in zip(sums, J, strict=True)], norms
+
+            sums, norms = jax.lax.scan(part, sums, (jnp.arange(parts), rows))
+            return sums, norms.reshape(-1)
+
+        start = [jnp.zeros((parts, count, width, leaf.size), leaf.dtype) for leaf in leaves]
         sums, norms = jax.lax.scan(add, start, (X, groups))
-        return products("gcp,hcp->cgh", sums, sums), norms.T
+        def gram(at):
+            rows = [s[at // width, :, at % width] for s in sums]
+            return products("gp,hp->gh", rows, rows)
+
+        return jax.lax.map(gram, jnp.arange(size)), norms.T[:size]
 
     gram, squares = jax.lax.map(chunk_of, combinations)
     return gram.reshape(-1, count, count), squares.reshape(-1, X.shape[0])
+
+
+def _squares(j: Float[Array, "c p"]) -> Float[Array, " c"]:
+    """Squared norms of the rows; eight slices are added first, which a CPU does in vectors."""
+    span, rest = divmod(j.shape[1], 8)
+    if rest or span < 64:
+        return jnp.sum(j**2, axis=1)
+    return sum(jnp.square(j[:, i * span : (i + 1) * span]) for i in range(8)).sum(axis=1)

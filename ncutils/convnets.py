@@ -12,7 +12,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ncutils.layers import BatchNorm, Conv, Dense, Pool, batch_norm, check_initialisation, drawn
+from ncutils.layers import (
+    BatchNorm,
+    Conv,
+    Dense,
+    Pool,
+    batch_norm,
+    check_initialisation,
+    drawn,
+    normed,
+)
 from ncutils.layers import conv as make_conv
 from ncutils.layers import dense as make_dense
 
@@ -49,7 +58,7 @@ class Unit(eqx.Module):
 
     def __call__(self, x, seen=None):
         """The image of one example."""
-        return jax.nn.relu(self.norm(self.map(x), seen))
+        return jax.nn.relu(normed(self.map, self.norm, x, seen))
 
 
 class Residual(eqx.Module):
@@ -62,7 +71,7 @@ class Residual(eqx.Module):
 
     def __call__(self, x, seen=None):
         """The image of one example."""
-        z = self.norm(self.second(self.first(x, seen)), seen)
+        z = normed(self.second, self.norm, self.first(x, seen), seen)
         return jax.nn.relu(z + (x if self.shortcut is None else self.shortcut(x)))
 
 

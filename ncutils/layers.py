@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ncutils import _convolution
+
 BATCH = "batch"  # the name of the axis over which batch norm averages
 
 INITIALISATIONS = ("lecun_normal", "uniform", "he_normal", "pytorch")
@@ -36,6 +38,7 @@ class Conv(eqx.Module):
     Padding as in TensorFlow's "SAME": the output has ⌈h/s⌉ × ⌈w/s⌉ pixels. Computed as a
     product of shifted slices with the kernel as a matrix, which on a CPU stays fast when
     kernels differ between the members of an ensemble or gradients between samples.
+    Gradients of many outputs at one sample go another way, see `_convolution`.
     """
 
     weight: Float[Array, "k k i o"]
@@ -45,17 +48,7 @@ class Conv(eqx.Module):
     def __call__(self, x: Float[Array, "h w i"], seen: list | None = None) -> Float[Array, "u v o"]:
         """The image of one example."""
         del seen
-        k, s = self.weight.shape[0], self.stride
-        u, v = -(-x.shape[0] // s), -(-x.shape[1] // s)
-        if k > 1:
-            missing = (
-                max((n - 1) * s + k - size, 0) for n, size in ((u, x.shape[0]), (v, x.shape[1]))
-            )
-            x = jnp.pad(x, [*((gap // 2, gap - gap // 2) for gap in missing), (0, 0)])
-        ends = (s * (u - 1) + 1, s * (v - 1) + 1)
-        slices = [x[a : a + ends[0] : s, b : b + ends[1] : s] for a in range(k) for b in range(k)]
-        y = jnp.concatenate(slices, axis=-1) @ self.weight.reshape(-1, self.weight.shape[-1])
-        return y if self.bias is None else y + self.bias[None, None, :]
+        return _convolution.affine(x, self.weight, None, self.bias, self.stride)
 
 
 class Statistics(eqx.Module):
@@ -90,14 +83,37 @@ class BatchNorm(eqx.Module):
             squares = jnp.square(x - _channels(mean, x)).mean(axis=pixels)
             used = Statistics(mean, jax.lax.pmean(squares, BATCH))
             seen.append(used)
+        scale, shift = self.affine(used)
+        return x * _channels(scale, x) + _channels(shift, x)
+
+    def affine(self, used: Statistics) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
+        """The factor and the constant of each channel, for given statistics."""
         scale = self.weight * jax.lax.rsqrt(used.variance + self.epsilon)
-        return x * _channels(scale, x) + _channels(self.bias - used.mean * scale, x)
+        return scale, self.bias - used.mean * scale
 
     def moved(self, batch: Statistics) -> "BatchNorm":
         """The same layer, its running statistics moved towards those of a batch."""
         m = self.momentum
         running = jax.tree.map(lambda old, new: m * old + (1 - m) * new, self.running, batch)
         return eqx.tree_at(lambda layer: layer.running, self, running)
+
+
+def normed(map: Conv | Dense, norm: BatchNorm, x, seen: list | None = None):
+    """A map followed by batch norm. With running statistics, a convolution and its norm are one.
+
+    Args:
+        map, norm: the two layers.
+        x: one example.
+        seen: as for a layer.
+
+    Returns:
+        `norm(map(x), seen)`.
+    """
+    if seen is not None or not isinstance(map, Conv):
+        return norm(map(x), seen)
+    scale, shift = norm.affine(norm.running)
+    shift = shift if map.bias is None else shift + scale * map.bias
+    return _convolution.affine(x, map.weight, scale, shift, map.stride)
 
 
 class Pool(eqx.Module):

@@ -46,7 +46,7 @@ class Normed(eqx.Module):
 
     def __call__(self, x, seen=None):
         """The image of one example."""
-        x = self.norm(self.map(x), seen)
+        x = layers.normed(self.map, self.norm, x, seen)
         return jax.nn.relu(x) if self.rectified else x
 
 
