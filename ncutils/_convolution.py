@@ -10,8 +10,8 @@ matrix S and G = Sᵀ d for each of them,
 - $\bar x$ is a convolution of d, spread out by the stride, with the kernel turned around, and all
   cotangents are a batch for it;
 - $\bar K = G s$ and $\bar s = \langle G, K\rangle$ for each channel where pictures are larger than
-  kernels, $\bar K = S^\top(d s)$ and $\bar s = \langle d, S K\rangle$ where they are not: never a
-  sum over the larger of the two;
+  kernels, $\bar K = S^\top(d s)$ and $\bar s = \langle d, S K\rangle$ where they are not: the sum
+  is over the smaller of the two;
 - $\bar t$ is the sum of d over pixels.
 
 Which situation it is, `jax.vmap` tells.
@@ -23,8 +23,6 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap, sequential_vmap
 from jaxtyping import Array, Float
-
-CONVOLVED = ("NHWC", "HWIO", "NHWC")
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -52,8 +50,12 @@ affine.defvjp(_forward, _backward)
 
 def _product(x, kernel, scale, shift, stride):
     y = _slices(x, kernel.shape[0], stride) @ kernel.reshape(-1, kernel.shape[-1])
-    y = y if scale is None else y * scale
-    return y if shift is None else y + shift
+    y = y if scale is None else y * _channels(scale, y)
+    return y if shift is None else y + _channels(shift, y)
+
+
+def _channels(v, like):
+    return v.reshape((1,) * (like.ndim - 1) + v.shape)
 
 
 def _before(size: int, taps: int, stride: int) -> tuple[int, int]:
@@ -109,20 +111,21 @@ def _many(stride: int):
 
     @sequential_vmap
     def many(d, x, kernel, scale, shift):
-        S, K = _slices(x, kernel.shape[0], stride), kernel.reshape(-1, kernel.shape[-1])
-        pixels, numbers = S.shape[0] * S.shape[1], len(K)
-        scale_bar = None
-        if scale is not None and pixels > numbers:
-            x_bar = _turned(d, kernel * scale, stride, x.shape)
+        types = jax.tree.map(jnp.dtype, (x, kernel, scale, shift))
+        turned = kernel.astype(d.dtype)
+        S, K = _slices(x, len(kernel), stride).astype(d.dtype), kernel.reshape(-1, d.shape[-1])
+        if scale is not None and S.shape[0] * S.shape[1] > len(K):
+            x_bar = _turned(d, turned * _channels(scale, turned), stride, x.shape)
             G = jnp.einsum("bhwc,hwp->bcp", d, S)
-            K_bar, scale_bar = G * scale[:, None], jnp.sum(G * K.T, axis=2)
+            K_bar, scale_bar = G * scale[None, :, None], jnp.sum(G * K.T[None], axis=2)
         else:
-            scaled = d if scale is None else d * scale
-            x_bar = _turned(scaled, kernel, stride, x.shape)
+            scaled = d if scale is None else d * _channels(scale, d)
+            x_bar = _turned(scaled, turned, stride, x.shape)
             K_bar = jnp.einsum("bhwc,hwp->bcp", scaled, S)
-            scale_bar = None if scale is None else _over_pixels(d * (S @ K))
-        shift_bar = None if shift is None else _over_pixels(d)
-        return x_bar, K_bar.swapaxes(1, 2).reshape(-1, *kernel.shape), scale_bar, shift_bar
+            scale_bar = None if scale is None else _over_pixels(d * (S @ K)[None])
+        K_bar = K_bar.swapaxes(1, 2).reshape(-1, *kernel.shape)
+        found = x_bar, K_bar, scale_bar, None if shift is None else _over_pixels(d)
+        return jax.tree.map(lambda bar, kind: bar.astype(kind), found, types)
 
     return many
 
@@ -145,6 +148,5 @@ def _turned(d, kernel, stride: int, shape) -> Float[Array, "b h w i"]:
     spread = jax.lax.pad(d, jnp.zeros((), d.dtype), [*edges, (0, 0, 0)])
     # the barrier keeps XLA from a convolution with a reversed window, which a CPU does slowly
     turned = jax.lax.optimization_barrier(jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
-    return jax.lax.conv_general_dilated(
-        spread, turned, (1, 1), "VALID", dimension_numbers=CONVOLVED
-    )
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(spread, turned, (1, 1), "VALID", dimension_numbers=numbers)

@@ -7,34 +7,43 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-
 # so many outputs at a time stay in the cache of a CPU and still fill its products
 TOGETHER = 32
 SPAN = 9216  # of so many parameters, the gradients at a hundred samples stay in the cache
+SMALL = 2048  # leaves with fewer parameters are taken as one
 
 
-def gradients(f, params, x, combinations) -> list[Float[Array, "c p"]]:
-    """Gradients of combinations of the outputs at one sample, one array a parameter leaf."""
-    outputs, pull = _pullback(f, params, x)
-    rows = combinations.astype(outputs.dtype)
-    if len(rows) <= TOGETHER or not _on_cpu():
-        return _flat(jax.vmap(pull)(rows))
-    return _flat(jax.lax.map(pull, rows, batch_size=TOGETHER))
+def pullback(f, params, x):
+    """What takes cotangents of the outputs at x back to the parameters; a pytree itself."""
+    weights, fixed = eqx.partition(params, eqx.is_inexact_array)
+    outputs, pull = jax.vjp(lambda w: f(eqx.combine(w, fixed), x), weights)
+    return jax.tree_util.Partial(_cotangents, jnp.zeros((), outputs.dtype), pull)
+
+
+def _cotangents(like, pull, u):
+    return pull(u.astype(like.dtype))[0]
+
+
+def pullbacks(f, params, X):
+    """One for each sample: these pass through f one after the other, and each only once."""
+    return jax.lax.map(functools.partial(pullback, f, params), X)
+
+
+def gradients(row, combinations) -> list[Float[Array, "c _"]]:
+    """Gradients of combinations of the outputs at one sample: large leaves, then the small ones."""
+    if len(combinations) <= TOGETHER or not _on_cpu():
+        rows = jax.vmap(row)(combinations)
+    else:
+        rows = jax.lax.map(row, combinations, batch_size=TOGETHER)
+    # in any order, as products are sums over all of them; this one is that of `_convolution`
+    flat = [jnp.moveaxis(leaf, -1, 1).reshape(len(leaf), -1) for leaf in jax.tree.leaves(rows)]
+    small = [leaf for leaf in flat if leaf.shape[1] < SMALL]
+    large = [leaf for leaf in flat if leaf.shape[1] >= SMALL]
+    return [*large, jnp.concatenate(small, axis=1)] if small else large
 
 
 def _on_cpu() -> bool:
     return jax.default_backend() == "cpu"
-
-
-def _pullback(f, params, x):
-    weights, fixed = eqx.partition(params, eqx.is_inexact_array)
-    outputs, pull = jax.vjp(lambda w: f(eqx.combine(w, fixed), x), weights)
-    return outputs, lambda u: pull(u)[0]
-
-
-def _flat(rows) -> list[Float[Array, "c p"]]:
-    # in any order, as products are sums over all of them; this one is that of `_convolution`
-    return [jnp.moveaxis(leaf, -1, 1).reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(rows)]
 
 
 def products(subscripts: str, A: list, B: list):
@@ -43,7 +52,7 @@ def products(subscripts: str, A: list, B: list):
     return sum(times(a, b).astype(float) for a, b in zip(A, B, strict=True))
 
 
-def kernels(J: list[Float[Array, "n c p"]]) -> Float[Array, "c n n"]:
+def kernels(J: list[Float[Array, "n c _"]]) -> Float[Array, "c n n"]:
     """The kernel of each combination."""
     if not _on_cpu():
         return products("icp,jcp->cij", J, J)
@@ -68,8 +77,10 @@ def _square(j: Float[Array, "n c p"], c: Int[Array, ""]) -> Float[Array, "n n"]:
 
 @eqx.filter_jit
 def traced(f, params, X, combinations):
+    pulls = pullbacks(f, params, X)
+
     def add(total, rows):
-        J = jax.lax.map(lambda x: gradients(f, params, x, rows), X)
+        J = jax.lax.map(lambda pull: gradients(pull, rows), pulls)
         return total + kernels(J).sum(axis=0), None
 
     return jax.lax.scan(add, jnp.zeros((X.shape[0],) * 2), combinations)[0]
@@ -78,9 +89,10 @@ def traced(f, params, X, combinations):
 @eqx.filter_jit
 def probed(f, params, X, combinations):
     """Sums over combinations of their kernels, and of the squares of these."""
+    pulls = pullbacks(f, params, X)
 
     def add(sums, rows):
-        each = kernels(jax.lax.map(lambda x: gradients(f, params, x, rows), X))
+        each = kernels(jax.lax.map(lambda pull: gradients(pull, rows), pulls))
         return (sums[0] + each.sum(axis=0), sums[1] + (each**2).sum(axis=0)), None
 
     nothing = jnp.zeros((X.shape[0],) * 2)
@@ -90,9 +102,10 @@ def probed(f, params, X, combinations):
 @eqx.filter_jit
 def norms(f, params, X, combinations):
     count, size, _ = combinations.shape
+    pulls = pullbacks(f, params, X)
 
     def jacobian(a):
-        return jax.lax.map(lambda x: gradients(f, params, x, combinations[a]), X)
+        return jax.lax.map(lambda pull: gradients(pull, combinations[a]), pulls)
 
     def squares(A, B):
         return jnp.sum(products("icp,jdp->icjd", A, B) ** 2, axis=(0, 2))
@@ -114,7 +127,7 @@ def norms(f, params, X, combinations):
 @eqx.filter_jit
 def group_gram(f, params, X, groups, combinations, count):
     """Products of gradients summed over groups, squared norms at samples; for each combination."""
-    size, leaves = combinations.shape[1], jax.tree.leaves(eqx.filter(params, eqx.is_inexact_array))
+    size = combinations.shape[1]
     parts = -(-size // TOGETHER) if _on_cpu() else 1
     width = -(-size // parts)
 
@@ -123,19 +136,21 @@ def group_gram(f, params, X, groups, combinations, count):
 
         def add(sums, sample):
             x, group = sample
-            outputs, pull = _pullback(f, params, x)
+            pull = pullback(f, params, x)
 
             def part(sums, numbered):
                 at, u = numbered
-                J = _flat(jax.vmap(pull)(u.astype(outputs.dtype)))
+                J = gradients(pull, u)
                 norms = sum(_squares(j).astype(float) for j in J)
                 return [s.at[at, group].add(j) for s, j in zip(sums, J, strict=True)], norms
 
             sums, norms = jax.lax.scan(part, sums, (jnp.arange(parts), rows))
             return sums, norms.reshape(-1)
 
-        start = [jnp.zeros((parts, count, width, leaf.size), leaf.dtype) for leaf in leaves]
+        J = jax.eval_shape(lambda x: gradients(pullback(f, params, x), rows[0]), X[0])
+        start = [jnp.zeros((parts, count, *j.shape), j.dtype) for j in J]
         sums, norms = jax.lax.scan(add, start, (X, groups))
+
         def gram(at):
             rows = [s[at // width, :, at % width] for s in sums]
             return products("gp,hp->gh", rows, rows)

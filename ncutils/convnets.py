@@ -12,18 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ncutils.layers import (
-    BatchNorm,
-    Conv,
-    Dense,
-    Pool,
-    batch_norm,
-    check_initialisation,
-    drawn,
-    normed,
-)
-from ncutils.layers import conv as make_conv
-from ncutils.layers import dense as make_dense
+from ncutils import layers as parts
+from ncutils.layers import BatchNorm, Conv, Dense, Pool, normed
 
 
 class ConvNet(eqx.Module):
@@ -106,13 +96,13 @@ class _Maker:
         self._options = {"numbers": numbers, **options}
 
     def conv(self, i, o, **options):
-        return make_conv(i, o, **{**self._options, **options})
+        return parts.conv(i, o, **{**self._options, **options})
 
     def dense(self, d, p):
-        return make_dense(d, p, **self._options)
+        return parts.dense(d, p, **self._options)
 
     def norm(self, channels):
-        return batch_norm(channels, **self._norm)
+        return parts.batch_norm(channels, **self._norm)
 
     def unit(self, i, o, **options):
         return Unit(self.conv(i, o, **options), self.norm(o))
@@ -123,7 +113,7 @@ class _Maker:
 
 def _made(build, *, sizes, dtype, key, **options) -> ConvNet:
     """The network whose layers and classifier `build(maker)` returns."""
-    check_initialisation(options["initialisation"])
+    parts.check_initialisation(options["initialisation"])
     if min(sizes) < 1:
         raise ValueError(f"numbers of channels, blocks and classes are at least 1, not {sizes}")
 
@@ -131,7 +121,7 @@ def _made(build, *, sizes, dtype, key, **options) -> ConvNet:
         layers, classifier = build(_Maker(numbers, dtype=dtype, **options))
         return ConvNet(tuple(layers), classifier)
 
-    return drawn(network, dtype=dtype, key=key)
+    return parts.drawn(network, dtype=dtype, key=key)
 
 
 def resnet(

@@ -8,7 +8,9 @@ averages, say) belongs into f itself, best as `jax.tree_util.Partial(apply, fixe
 inside a Partial may change without compiling again.
 Gradients are taken for one sample and `chunk` outputs at a time, and the sample passes through f
 once for all of them; products are summed over parameters leaf by leaf. With P parameters,
-`chunk` gradients are chunk · P numbers; each function says how many it holds.
+`chunk` gradients are chunk · P numbers; each function says how many it holds. Left out, `chunk`
+is what makes these `BUDGET` numbers, two gigabytes in single precision. Many outputs at a time
+are faster, above all for the convolutions of `layers`.
 """
 
 from collections.abc import Callable
@@ -21,6 +23,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ncutils import _tangents, linalg
+
+BUDGET = 2**29  # numbers held, if no chunk is named
 
 
 @jax.tree_util.register_dataclass
@@ -49,7 +53,7 @@ class ProbedKernel:
 
 
 def traced_ntk(
-    f: Callable, params, X: Float[Array, "n *shape"], *, chunk: int = 8
+    f: Callable, params, X: Float[Array, "n *shape"], *, chunk: int | None = None
 ) -> Float[Array, "n n"]:
     r"""The kernel summed over outputs, $\sum_k \Theta_{kk}(x_i, x_j)$.
 
@@ -57,7 +61,7 @@ def traced_ntk(
         f: f(params, x) -> k outputs of one example.
         params: any pytree; its floating-point arrays are the parameters.
         X: n examples.
-        chunk: outputs at a time; n · chunk · P numbers are held.
+        chunk: outputs at a time; n · chunk · P numbers are held, and what f keeps of n passes.
 
     Returns:
         The n × n matrix.
@@ -69,7 +73,8 @@ def traced_ntk(
 
     Source: P2, Figs 1 and 13–20, panes a and b.
     """
-    k = _check(f, params, X, chunk)
+    k, P = _check(f, params, X)
+    chunk = _fitting(chunk, k, len(X) * P)
     return _with_room(chunk, _tangents.traced, f, params, X, _in_chunks(jnp.eye(k), chunk))
 
 
@@ -79,7 +84,7 @@ def probed_ntk(
     X: Float[Array, "n *shape"],
     *,
     probes: int = 16,
-    chunk: int = 8,
+    chunk: int | None = None,
     key: PRNGKeyArray,
 ) -> ProbedKernel:
     r"""An unbiased estimate of `traced_ntk` from few combinations of many outputs.
@@ -101,7 +106,8 @@ def probed_ntk(
 
     Source: ours, for P2, Figs 1 and 13–20.
     """
-    k = _check(f, params, X, chunk)
+    k, P = _check(f, params, X)
+    chunk = _fitting(chunk, probes, len(X) * P)
     rows = _in_chunks(_signs(key, probes, k), chunk)
     total, squares = _with_room(chunk, _tangents.probed, f, params, X, rows)
     mean = total / probes
@@ -110,7 +116,7 @@ def probed_ntk(
 
 
 def component_norms(
-    f: Callable, params, X: Float[Array, "n *shape"], *, chunk: int = 8
+    f: Callable, params, X: Float[Array, "n *shape"], *, chunk: int | None = None
 ) -> Float[Array, "k k"]:
     r"""The Frobenius norms $\lVert \Theta_{k,s}(X) \rVert_F$ of all components.
 
@@ -129,7 +135,8 @@ def component_norms(
 
     Source: P2, Figs 1 and 13–20, panes c and d.
     """
-    k = _check(f, params, X, chunk)
+    k, P = _check(f, params, X)
+    chunk = _fitting(chunk, k, 2 * len(X) * P)
     return _with_room(chunk, _tangents.norms, f, params, X, _in_chunks(jnp.eye(k), chunk))[:k, :k]
 
 
@@ -141,7 +148,7 @@ def block_values(
     *,
     num_classes: int,
     probes: int = 8,
-    chunk: int = 8,
+    chunk: int | None = None,
     key: PRNGKeyArray | None = None,
 ) -> BlockValues:
     r"""The three values of the block structure, from all pairs of the n samples.
@@ -171,7 +178,8 @@ def block_values(
 
     Source: P2, Definition 3.1. Differs from the released code in taking all pairs.
     """
-    k = _check(f, params, X, chunk)
+    k, P = _check(f, params, X)
+    chunk = _fitting(chunk, k if key is None else probes, (num_classes + 2) * P)
     linalg.check_labels(y, num_classes=num_classes, length=X.shape[0])
     if not linalg.is_traced(y) and X.shape[0] == num_classes:
         raise ValueError(f"{num_classes} samples in {num_classes} classes: none has two of them")
@@ -197,7 +205,7 @@ def published_block_values(
     *,
     num_classes: int,
     per_class: int = 12,
-    chunk: int = 8,
+    chunk: int | None = None,
 ) -> BlockValues:
     r"""The three values as P2's code estimates them, at the cost of `block_values`.
 
@@ -217,7 +225,8 @@ def published_block_values(
 
     Source: P2, Section 6; its code has loops over neurons and pairs of classes.
     """
-    k = _check(f, params, X, chunk)
+    k, P = _check(f, params, X)
+    chunk = _fitting(chunk, k, (2 * num_classes + 3) * P)
     linalg.check_labels(y, num_classes=num_classes, length=X.shape[0])
     if per_class < 2 or per_class % 2:
         raise ValueError(f"two equal halves are compared: per_class is even, not {per_class}")
@@ -240,19 +249,27 @@ def published_block_values(
     return BlockValues(own, jnp.trace(between) / num_classes, jnp.sum(jnp.triu(between, 1)) / pairs)
 
 
-def _check(f, params, X, chunk) -> int:
-    """The number of outputs, after checking what every function here needs."""
-    if chunk < 1:
-        raise ValueError(f"chunk counts outputs and is at least 1, not {chunk}")
+def _check(f, params, X) -> tuple[int, int]:
+    """The numbers of outputs and of parameters, after checking what every function here needs."""
     if X.ndim < 1 or 0 in X.shape:
         raise ValueError(f"X is n examples, one a row, not of shape {X.shape}")
     linalg.check_finite("X", X)
-    if not jax.tree.leaves(eqx.filter(params, eqx.is_inexact_array)):
+    leaves = jax.tree.leaves(eqx.filter(params, eqx.is_inexact_array))
+    if not leaves:
         raise ValueError("params holds no floating-point array to differentiate in")
     out = eqx.filter_eval_shape(f, params, X[0])
     if getattr(out, "ndim", None) == 1 and out.size > 0:
-        return out.size
+        return out.size, sum(leaf.size for leaf in leaves)
     raise ValueError(f"f(params, x) is a vector for one example, not {out}")
+
+
+def _fitting(chunk: int | None, outputs: int, numbers: int) -> int:
+    """The chunk itself, or as many of the outputs, of so many numbers each, as `BUDGET` holds."""
+    if chunk is None:
+        return max(1, min(outputs, BUDGET // numbers))
+    if chunk < 1:
+        raise ValueError(f"chunk counts outputs and is at least 1, not {chunk}")
+    return chunk
 
 
 def _signs(key, probes: int, k: int) -> Float[Array, "r k"]:

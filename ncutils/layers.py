@@ -109,7 +109,7 @@ def normed(map: Conv | Dense, norm: BatchNorm, x, seen: list | None = None):
     Returns:
         `norm(map(x), seen)`.
     """
-    if seen is not None or not isinstance(map, Conv):
+    if seen is not None or type(map) is not Conv:
         return norm(map(x), seen)
     scale, shift = norm.affine(norm.running)
     shift = shift if map.bias is None else shift + scale * map.bias
