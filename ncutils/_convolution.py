@@ -131,21 +131,24 @@ def _many(stride: int):
 
 
 def _over_pixels(d: Float[Array, "b u v o"]) -> Float[Array, "b o"]:
-    # in two steps: XLA turns one sum over both into a slow tree
-    return jax.lax.optimization_barrier(d.sum(axis=1)).sum(axis=1)
+    # in two steps: XLA turns one sum over both into a slow tree, and two sums into one
+    rows = d.sum(axis=1)
+    return jnp.einsum("bvo,v->bo", rows, jnp.ones_like(rows[0, :, 0]))
 
 
 def _turned(d, kernel, stride: int, shape) -> Float[Array, "b h w i"]:
     """The cotangents of an input of this shape: d spread out, convolved with the kernel turned."""
     taps = kernel.shape[0]
-    if taps == 1 and stride == 1:
-        return d @ kernel[0, 0].T
+    if taps == 1:
+        d = d @ kernel[0, 0].T
     edges = [(0, 0, 0)]
     for size, out in zip(shape[:2], d.shape[1:3], strict=True):
         before = taps - 1 - _before(size, taps, stride)[0]
         after = size + taps - 1 - before - ((out - 1) * stride + 1)
         edges.append((before, after, stride - 1))
     spread = jax.lax.pad(d, jnp.zeros((), d.dtype), [*edges, (0, 0, 0)])
+    if taps == 1:
+        return spread
     # the barrier keeps XLA from a convolution with a reversed window, which a CPU does slowly
     turned = jax.lax.optimization_barrier(jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
     numbers = ("NHWC", "HWIO", "NHWC")

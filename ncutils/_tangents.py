@@ -76,18 +76,7 @@ def _square(j: Float[Array, "n c p"], c: Int[Array, ""]) -> Float[Array, "n n"]:
 
 
 @eqx.filter_jit
-def traced(f, params, X, combinations):
-    pulls = pullbacks(f, params, X)
-
-    def add(total, rows):
-        J = jax.lax.map(lambda pull: gradients(pull, rows), pulls)
-        return total + kernels(J).sum(axis=0), None
-
-    return jax.lax.scan(add, jnp.zeros((X.shape[0],) * 2), combinations)[0]
-
-
-@eqx.filter_jit
-def probed(f, params, X, combinations):
+def summed(f, params, X, combinations):
     """Sums over combinations of their kernels, and of the squares of these."""
     pulls = pullbacks(f, params, X)
 

@@ -75,7 +75,7 @@ def traced_ntk(
     """
     k, P = _check(f, params, X)
     chunk = _fitting(chunk, k, len(X) * P)
-    return _with_room(chunk, _tangents.traced, f, params, X, _in_chunks(jnp.eye(k), chunk))
+    return _with_room(chunk, _tangents.summed, f, params, X, _in_chunks(jnp.eye(k), chunk))[0]
 
 
 def probed_ntk(
@@ -109,7 +109,7 @@ def probed_ntk(
     k, P = _check(f, params, X)
     chunk = _fitting(chunk, probes, len(X) * P)
     rows = _in_chunks(_signs(key, probes, k), chunk)
-    total, squares = _with_room(chunk, _tangents.probed, f, params, X, rows)
+    total, squares = _with_room(chunk, _tangents.summed, f, params, X, rows)
     mean = total / probes
     variance = jnp.clip(squares / probes - mean**2, min=0.0) / (probes - 1)
     return ProbedKernel(mean, jnp.sqrt(variance))
