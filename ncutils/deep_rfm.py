@@ -236,7 +236,8 @@ def _check(X, y, num_classes, depth, test, when_singular):
         zero = np.flatnonzero(~np.any(np.asarray(array) != 0, axis=1))
         if zero.size:
             raise ValueError(f"{name} has {zero.size} rows of zeros, the first {zero[0]}")
-    if np.all(np.asarray(X) == np.asarray(X)[:1]):
+    rows = np.asarray(X)
+    if np.all(rows[:2] == rows[:1]) and np.all(rows == rows[:1]):
         raise ValueError(f"all {len(X)} rows of X are equal: there is nothing to separate")
 
 
