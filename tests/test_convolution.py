@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ncutils import _convolution, models
+from ncutils import _convolution
 from ncutils.layers import Conv, batch_norm, normed
 
 jax.config.update("jax_enable_x64", True)
@@ -63,7 +63,7 @@ def test_values_and_gradients_are_those_of_jax_s_own_convolution(case, scaled, k
     assert case[4] == 1 or np.abs(wrong[0] - many[0]).max() > 1e-3
 
 
-@pytest.mark.parametrize("case", CASES[:4])
+@pytest.mark.parametrize("case", [CASES[0], CASES[3]])
 def test_an_ensemble_of_many_cotangents_is_the_ensemble_of_each(case, key):
     args, cotangents, stride = drawn(case, True, key)
     ensemble = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf, leaf - 1]), args)
@@ -101,17 +101,14 @@ def test_only_many_cotangents_of_one_sample_go_through_a_convolution(key):
     assert "conv_general_dilated" not in str(jax.make_jaxpr(trained)(args))
 
 
-def test_gradients_have_the_types_of_their_arguments(key):
-    layer = models.resnet((2,), (1,), key=key)
-    for kind in (jnp.float32, jnp.float64):
-        x = jax.random.normal(key, (5, 5, 1), kind)
-        weights, rest = eqx.partition(layer, eqx.is_inexact_array)
-        of = lambda w, x: eqx.combine(w, rest).features(x)  # noqa: E731, B023
-        y, pull = jax.vjp(of, weights, x)
-        found = jax.vmap(pull)(jnp.eye(y.size, dtype=y.dtype))
-        same = jax.tree.map(lambda a, b: a.dtype == b.dtype, found, (weights, x))
-        assert all(jax.tree.leaves(same))
-        assert y.dtype == kind
+@pytest.mark.parametrize("kind", [jnp.float32, jnp.float64])
+def test_gradients_have_the_types_of_their_arguments(kind):
+    args, cotangents, stride = drawn(CASES[0], True, jax.random.key(0))
+    args = [args[0].astype(kind), *(leaf.astype(jnp.float32) for leaf in args[1:])]
+    y, pull = jax.vjp(functools.partial(_convolution.affine, stride=stride), *args)
+    found = jax.vmap(pull)(cotangents.astype(y.dtype))
+    assert y.dtype == kind
+    assert [leaf.dtype for leaf in found] == [leaf.dtype for leaf in args]
 
 
 @pytest.mark.parametrize("bias", [False, True])
