@@ -50,11 +50,12 @@ affine.defvjp(_forward, _backward)
 
 def _product(x, kernel, scale, shift, stride):
     y = _slices(x, kernel.shape[0], stride) @ kernel.reshape(-1, kernel.shape[-1])
-    y = y if scale is None else y * _channels(scale, y)
-    return y if shift is None else y + _channels(shift, y)
+    y = y if scale is None else y * channels(scale, y)
+    return y if shift is None else y + channels(shift, y)
 
 
-def _channels(v, like):
+def channels(v, like):
+    """A number for each channel, shaped to go with an array of so many axes."""
     return v.reshape((1,) * (like.ndim - 1) + v.shape)
 
 
@@ -115,11 +116,11 @@ def _many(stride: int):
         turned = kernel.astype(d.dtype)
         S, K = _slices(x, len(kernel), stride).astype(d.dtype), kernel.reshape(-1, d.shape[-1])
         if scale is not None and S.shape[0] * S.shape[1] > len(K):
-            x_bar = _turned(d, turned * _channels(scale, turned), stride, x.shape)
+            x_bar = _turned(d, turned * channels(scale, turned), stride, x.shape)
             G = jnp.einsum("bhwc,hwp->bcp", d, S)
             K_bar, scale_bar = G * scale[None, :, None], jnp.sum(G * K.T[None], axis=2)
         else:
-            scaled = d if scale is None else d * _channels(scale, d)
+            scaled = d if scale is None else d * channels(scale, d)
             x_bar = _turned(scaled, turned, stride, x.shape)
             K_bar = jnp.einsum("bhwc,hwp->bcp", scaled, S)
             scale_bar = None if scale is None else _over_pixels(d * (S @ K)[None])

@@ -80,11 +80,11 @@ class BatchNorm(eqx.Module):
         if seen is not None:
             pixels = tuple(range(x.ndim - 1))
             mean = jax.lax.pmean(x.mean(axis=pixels), BATCH)
-            squares = jnp.square(x - _channels(mean, x)).mean(axis=pixels)
+            squares = jnp.square(x - _convolution.channels(mean, x)).mean(axis=pixels)
             used = Statistics(mean, jax.lax.pmean(squares, BATCH))
             seen.append(used)
         scale, shift = self.affine(used)
-        return x * _channels(scale, x) + _channels(shift, x)
+        return x * _convolution.channels(scale, x) + _convolution.channels(shift, x)
 
     def affine(self, used: Statistics) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
         """The factor and the constant of each channel, for given statistics."""
@@ -131,10 +131,6 @@ class Pool(eqx.Module):
         h, w, c = x.shape[0] // 2, x.shape[1] // 2, x.shape[2]
         squares = x[: 2 * h, : 2 * w].reshape(h, 2, w, 2, c)
         return squares.max(axis=(1, 3)) if self.kind == "max" else squares.mean(axis=(1, 3))
-
-
-def _channels(v, like):
-    return v.reshape((1,) * (like.ndim - 1) + v.shape)
 
 
 def batch_norm(channels: int, *, momentum: float = 0.99, dtype=jnp.float32) -> BatchNorm:
