@@ -21,44 +21,50 @@ def row_blocks(n: int, size: int):
     return jnp.asarray(np.where(rows < n, rows, 0)), jnp.asarray(rows < n)
 
 
+def cut(n: int) -> list[slice]:
+    """Blocks of rows. Of a symmetric matrix only the blocks i, j with i ≤ j are made."""
+    blocks = BLOCKS if n > SMALL else 1
+    return [slice(n * k // blocks, n * (k + 1) // blocks) for k in range(blocks)]
+
+
 def solve(K, Y, ridge):
     """Coefficients of the regression, and the smallest pivot of its matrix, squared.
 
-    On a CPU the factorisation goes by blocks, as products are several times faster than LAPACK's
-    own factorisation; it is that of LAPACK within the blocks on the diagonal.
+    The matrix is K + ridge, of which the blocks i ≤ j are given. It is factored by blocks, as
+    products are several times faster than LAPACK's own factorisation, which does the diagonal.
     """
-    parts = _panels(len(K)) if jax.default_backend() == "cpu" else [(0, len(K))]
-    L = _factor(K, ridge, parts)
-    z = []
-    for k, (a, b) in enumerate(parts):
-        known = sum(L[k, j] @ z[j] for j in range(k))
-        z.append(_triangular(L[k, k], Y[a:b] - known))
-    alpha = []  # from the last block to the first
-    for k in reversed(range(len(parts))):
-        known = sum(L[j, k].T @ x for j, x in zip(range(k + 1, len(parts)), alpha, strict=True))
+    Y = [Y[rows] for rows in cut(len(Y))]
+    L, z, alpha = _factor(K, ridge, len(Y)), [], []
+    for k, y in enumerate(Y):
+        known = sum(L[j, k].T @ x for j, x in enumerate(z))
+        z.append(_triangular(L[k, k], y - known))
+    for k in reversed(range(len(Y))):
+        known = sum(L[k, j] @ x for j, x in enumerate(alpha, k + 1))
         alpha.insert(0, _triangular(L[k, k], z[k] - known, trans=1))
-    pivots = jnp.concatenate([jnp.diagonal(L[k, k]) for k in range(len(parts))])
+    pivots = jnp.concatenate([jnp.diagonal(L[k, k]) for k in range(len(Y))])
     return jnp.concatenate(alpha), jnp.min(pivots) ** 2
 
 
 _triangular = functools.partial(jax.scipy.linalg.solve_triangular, lower=True)
 
 
-def _factor(K, ridge, parts) -> dict:
-    """Blocks of the lower Cholesky factor of K and a ridge."""
-    L = {}
-    left = {
-        (i, j): K[slice(*p), slice(*q)] for i, p in enumerate(parts) for j, q in enumerate(parts)
-    }
-    for k in range(len(parts)):
+def _factor(K, ridge, blocks: int) -> dict:
+    """L of K + ridge = L L': its blocks on the diagonal, and at i < j the block i, j of L'."""
+    L, left = {}, dict(K)
+    for k in range(blocks):
         # LAPACK goes by columns: of the transpose, or all that leads to K would be made by columns
-        own = left[k, k].T + ridge * jnp.eye(len(left[k, k]), dtype=K.dtype)
+        own = left[k, k].T + ridge * jnp.eye(len(left[k, k]), dtype=left[k, k].dtype)
         L[k, k] = jnp.linalg.cholesky(own, symmetrize_input=False)
-        below = range(k + 1, len(parts))
-        L |= {(i, k): _triangular(L[k, k], left[i, k].T).T for i in below}
-        for i, j in itertools.combinations_with_replacement(below, 2):
-            left[j, i] = left[j, i] - L[j, k] @ L[i, k].T
+        beyond = range(k + 1, blocks)
+        L |= {(k, j): _triangular(L[k, k], left[k, j]) for j in beyond}
+        for i, j in _upper(beyond):
+            left[i, j] = left[i, j] - L[k, i].T @ L[k, j]
     return L
+
+
+def _upper(numbers):
+    """All pairs i, j with i ≤ j."""
+    return itertools.combinations_with_replacement(numbers, 2)
 
 
 @functools.partial(jax.jit, static_argnames=("kernel", "form"))
@@ -67,37 +73,51 @@ def gradients(alpha, X, M, bandwidth, *, kernel, form):
     dtype, n = X.dtype, len(X)
     if form == "gram":
         alpha, X = alpha.astype(jnp.float64), X.astype(jnp.float64)
-    X, XM, pair = _pairs(X, M, bandwidth, kernel)
-    if form == "direct":
-        return _direct_form(alpha, XM, lambda rows: pair(rows)[1]) / n
-    return (_gram_form(alpha, XM, pair()[1]) / n).astype(dtype)
+    X, XM, squares = _centred(X, M)
+    if form == "gram":
+        XM, _, P = _blocks(X, XM, squares, bandwidth, kernel)
+        return (_gram_form(alpha, XM, P) / n).astype(dtype)
+
+    def pull(rows):
+        own = rows[:, None] == jnp.arange(n)[None, :]
+        return _pair(XM[rows], X, squares[rows], squares, own, bandwidth, kernel)[1]
+
+    return _direct_form(alpha, XM, pull) / n
 
 
 @functools.partial(jax.jit, static_argnames="kernel")
 def fit(X, Y, M, ridge, bandwidth, *, kernel):
     """Coefficients, smallest pivot, and average gradient outer product, in the Gram form."""
-    n = len(X)
-    X, XM, pair = _pairs(X, M, bandwidth, kernel)
-    K, P = pair()
+    XM, K, P = _blocks(*_centred(X, M), bandwidth, kernel)
     alpha, pivot = solve(K, Y, ridge)
-    return alpha, pivot, _gram_form(alpha, XM, P) / n
+    return alpha, pivot, _gram_form(alpha, XM, P) / len(X)
 
 
-def _pairs(X, M, bandwidth, kernel):
-    """X and X M with their mean taken away, and a function that makes rows of k and of P."""
+def _centred(X, M):
+    """X and X M with the mean taken away, and the squared lengths of the rows."""
     X = X - X.mean(axis=0, keepdims=True)  # differences only matter; less to cancel
     XM = X if M is None else X @ M.astype(X.dtype)
-    return X, XM, functools.partial(_pair, X, XM, jnp.sum(XM * X, axis=1), bandwidth, kernel)
+    return X, XM, jnp.sum(XM * X, axis=1)
 
 
-def _pair(X, XM, squares, bandwidth, kernel, rows=None):
-    """Rows of k, and of P: zero on the diagonal, and for Laplace between points that coincide."""
-    products = _symmetric_product(XM, X) if rows is None else XM[rows] @ X.T
-    number = jnp.arange(len(X))
-    rows = number if rows is None else rows
-    size = squares[rows][:, None] + squares[None, :]
-    own = rows[:, None] == number[None, :]
-    squared = jnp.where(own, 0.0, jnp.clip(size - 2 * products, min=0.0))
+def _blocks(X, XM, squares, bandwidth, kernel):
+    """The blocks of X M by rows, and those of k and of P with i ≤ j."""
+    K, P, parts = {}, {}, cut(len(X))
+    # written out, or every block would take the mean away once more
+    X, XM = jax.lax.optimization_barrier(
+        ([X[rows] for rows in parts], [XM[rows] for rows in parts])
+    )
+    squares = [squares[rows] for rows in parts]
+    for i, j in _upper(range(len(parts))):
+        own = jnp.eye(len(X[i]), dtype=bool) if i == j else False
+        K[i, j], P[i, j] = _pair(XM[i], X[j], squares[i], squares[j], own, bandwidth, kernel)
+    return XM, K, P
+
+
+def _pair(XM, X, left, right, own, bandwidth, kernel):
+    """A block of k, and of P: zero on the diagonal and, for Laplace, where points coincide."""
+    size = left[:, None] + right[None, :]
+    squared = jnp.where(own, 0.0, jnp.clip(size - 2 * (XM @ X.T), min=0.0))
     if kernel == "gaussian":
         k = jnp.exp(-squared / (2 * bandwidth**2))
         return k, jnp.where(own, 0.0, k / bandwidth**2)
@@ -107,23 +127,6 @@ def _pair(X, XM, squares, bandwidth, kernel, rows=None):
     # below this the difference of the squares has no digit left
     apart = squared > 64 * jnp.finfo(X.dtype).eps * size
     return k, jnp.where(apart, k / (bandwidth * jnp.where(apart, root, 1.0)), 0.0)
-
-
-def _panels(n: int) -> list[tuple[int, int]]:
-    """Ends of the blocks of rows; of a symmetric matrix, row block a is made from column a on."""
-    blocks = BLOCKS if n > SMALL else 1
-    return list(itertools.pairwise(n * k // blocks for k in range(blocks + 1)))
-
-
-def _symmetric_product(A, B):
-    """A B' where it is symmetric: the upper half, and its transpose."""
-    upper = {a: A[a:b] @ B[a:].T for a, b in _panels(len(A))}
-
-    def across(above, a, b):  # written out, or the sums that follow would read down columns
-        return jax.lax.optimization_barrier(upper[above][:, a - above : b - above].T)
-
-    rows = [[*(across(k, a, b) for k in upper if k < a), upper[a]] for a, b in _panels(len(A))]
-    return jnp.concatenate([jnp.concatenate(parts, axis=1) for parts in rows])
 
 
 def _direct_form(alpha, XM, pull):
@@ -145,16 +148,21 @@ def _direct_form(alpha, XM, pull):
 
 def _gram_form(alpha, XM, P):
     """S is symmetric: T = (XM)' U XM with its upper half U, the diagonal halved; then T + T'."""
-    n = len(XM)
-    drop = P @ alpha
-    left, right = jnp.hstack([alpha, drop]), jnp.hstack([drop, alpha])
-    halved = 0.5 * jnp.sum(drop**2, axis=1)[:, None] * XM
-    upper = []
-    for a, b in _panels(n):
-        i, rest = slice(a, b), slice(a, n)  # the panel from the block on the diagonal on
-        S = (P[i] @ P[rest].T) * (alpha[i] @ alpha[rest].T) - P[i, rest] * (left[i] @ right[rest].T)
-        share = jnp.where(jnp.arange(a, n) < b, 0.5, 1.0)
-        upper.append((S * share[None, :]) @ XM[rest] + halved[i])
-    across = jax.lax.optimization_barrier(XM.T)  # written out: the product is twice as fast
-    T = across @ jnp.concatenate(upper)
+    written = jax.lax.optimization_barrier  # a transpose that is not is read down its columns
+    parts = cut(len(alpha))
+    rows = [
+        jnp.concatenate(
+            [written(P[j, i].T) if j < i else P[i, j] for j in range(len(parts))], axis=1
+        )
+        for i in range(len(parts))
+    ]
+    drop = [row @ alpha for row in rows]
+    alpha = [alpha[part] for part in parts]
+    left = [jnp.hstack(pair) for pair in zip(alpha, drop, strict=True)]
+    right = [jnp.hstack(pair) for pair in zip(drop, alpha, strict=True)]
+    total = [0.5 * jnp.sum(d**2, axis=1)[:, None] * x for d, x in zip(drop, XM, strict=True)]
+    for i, j in _upper(range(len(parts))):
+        S = (rows[i] @ rows[j].T) * (alpha[i] @ alpha[j].T) - P[i, j] * (left[i] @ right[j].T)
+        total[i] += (0.5 if i == j else 1.0) * (S @ XM[j])
+    T = sum(written(x.T) @ t for x, t in zip(XM, total, strict=True))
     return T + T.T

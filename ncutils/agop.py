@@ -192,7 +192,10 @@ def kernel_ridge(
 
 @functools.partial(jax.jit, static_argnames=("kernel", "bandwidth"))
 def _solve(X, Y, M, ridge, bandwidth, kernel):
-    return _machine.solve(KERNELS[kernel](X, bandwidth=bandwidth, M=M), Y, ridge)
+    K = KERNELS[kernel](X, bandwidth=bandwidth, M=M)
+    parts = _machine.cut(len(K))
+    blocks = {(i, j): K[p, q] for i, p in enumerate(parts) for j, q in enumerate(parts) if i <= j}
+    return _machine.solve(blocks, Y, ridge)
 
 
 def _fitted(alpha, X, M, pivot, kernel, bandwidth, ridge, check) -> KernelMachine:

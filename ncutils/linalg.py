@@ -52,8 +52,9 @@ def check_finite(name: str, array) -> None:
     """
     if is_traced(array):
         return
-    bad = np.argwhere(~np.isfinite(np.asarray(array)))
-    if bad.size:
+    finite = np.isfinite(np.asarray(array))
+    if not finite.all():
+        bad = np.argwhere(~finite)
         where = tuple(map(int, bad[0]))
         raise ValueError(f"{name} has {len(bad)} entries that are not finite, the first at {where}")
 
