@@ -12,8 +12,9 @@ kernel matrix, regression, AGOP and square root):
     python3 -m venv ELSEWHERE && ELSEWHERE/bin/pip install xrfm
     XRFM_PYTHON=ELSEWHERE/bin/python make bench
 
-With few cores set OPENBLAS_NUM_THREADS=1: the threads of OpenBLAS, which factorises, and those of
-XLA take turns otherwise, and both layers wait.
+OpenBLAS, which factorises for both, has one thread here, as it has in the notebooks where there is
+a core for each of them. With more on two cores its threads take turns with those of XLA: our layer,
+which alternates between the two libraries, then takes a third longer, and the plain one does not.
 """
 
 import os
@@ -25,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from benchmarks.ratio import compare, seconds
 from ncutils import agop, deep_rfm
@@ -34,6 +36,12 @@ jax.config.update("jax_enable_x64", True)
 C, BANDWIDTH, RIDGE = 10, 2.0, 1e-3
 SIZES = [(2000, 784), (1000, 3072)]
 RECIPE = deep_rfm.Recipe("relu", width=1024)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_for_lapack():
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def ten_classes(n, d):
@@ -140,11 +148,11 @@ def xrfm(python, what, alpha, X, y):
 
 
 @pytest.mark.parametrize(("n", "d"), SIZES)
-def test_a_layer_of_deep_rfm_is_twice_as_fast_as_the_published_form(benchmark, n, d):
+def test_a_layer_of_deep_rfm_is_three_times_faster_than_the_published_form(benchmark, n, d):
     X, y = ten_classes(n, d)
     key = jax.random.key(0)
     ours, plain = (lambda f=f: f(X, y, key) for f in (our_layer, published_layer))
-    ratio = compare(f"Deep RFM layer, n={n}, d={d}", ours, plain, rounds=3)
+    ratio = compare(f"Deep RFM layer, n={n}, d={d}", ours, plain, rounds=5)
     apart = max(away(f, e) for f, e in zip(ours(), plain(), strict=True))
     print(f"relative difference {apart:.1e}")
     assert apart < 1e-6
@@ -159,6 +167,6 @@ def test_a_layer_of_deep_rfm_is_twice_as_fast_as_the_published_form(benchmark, n
         assert apart < 1e-6
         assert slow / fast >= 2
         benchmark.extra_info["xrfm"] = slow / fast
-    assert ratio >= 2
+    assert ratio >= 3
     benchmark.extra_info["ratio"] = ratio
     benchmark.pedantic(lambda: jax.block_until_ready(ours()), rounds=3)

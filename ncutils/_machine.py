@@ -36,29 +36,30 @@ def solve(K, Y, ridge):
     Y = [Y[rows] for rows in cut(len(Y))]
     L, z, alpha = _factor(K, ridge, len(Y)), [], []
     for k, y in enumerate(Y):
-        known = sum(L[j, k].T @ x for j, x in enumerate(z))
+        known = sum(L[k, j] @ x for j, x in enumerate(z))
         z.append(_triangular(L[k, k], y - known))
     for k in reversed(range(len(Y))):
-        known = sum(L[k, j] @ x for j, x in enumerate(alpha, k + 1))
+        known = sum(L[j, k].T @ x for j, x in enumerate(alpha, k + 1))
         alpha.insert(0, _triangular(L[k, k], z[k] - known, trans=1))
     pivots = jnp.concatenate([jnp.diagonal(L[k, k]) for k in range(len(Y))])
     return jnp.concatenate(alpha), jnp.min(pivots) ** 2
 
 
 _triangular = functools.partial(jax.scipy.linalg.solve_triangular, lower=True)
+_written = jax.lax.optimization_barrier  # a transpose, or products would read down its columns
 
 
 def _factor(K, ridge, blocks: int) -> dict:
-    """L of K + ridge = L L': its blocks on the diagonal, and at i < j the block i, j of L'."""
+    """The blocks of L at and below the diagonal, K + ridge = L L'."""
     L, left = {}, dict(K)
     for k in range(blocks):
         # LAPACK goes by columns: of the transpose, or all that leads to K would be made by columns
         own = left[k, k].T + ridge * jnp.eye(len(left[k, k]), dtype=left[k, k].dtype)
         L[k, k] = jnp.linalg.cholesky(own, symmetrize_input=False)
         beyond = range(k + 1, blocks)
-        L |= {(k, j): _triangular(L[k, k], left[k, j]) for j in beyond}
+        L |= {(j, k): _written(_triangular(L[k, k], left[k, j]).T) for j in beyond}
         for i, j in _upper(beyond):
-            left[i, j] = left[i, j] - L[k, i].T @ L[k, j]
+            left[i, j] = left[i, j] - L[i, k] @ L[j, k].T
     return L
 
 
@@ -148,11 +149,10 @@ def _direct_form(alpha, XM, pull):
 
 def _gram_form(alpha, XM, P):
     """S is symmetric: T = (XM)' U XM with its upper half U, the diagonal halved; then T + T'."""
-    written = jax.lax.optimization_barrier  # a transpose that is not is read down its columns
     parts = cut(len(alpha))
     rows = [
         jnp.concatenate(
-            [written(P[j, i].T) if j < i else P[i, j] for j in range(len(parts))], axis=1
+            [_written(P[j, i].T) if j < i else P[i, j] for j in range(len(parts))], axis=1
         )
         for i in range(len(parts))
     ]
@@ -164,5 +164,5 @@ def _gram_form(alpha, XM, P):
     for i, j in _upper(range(len(parts))):
         S = (rows[i] @ rows[j].T) * (alpha[i] @ alpha[j].T) - P[i, j] * (left[i] @ right[j].T)
         total[i] += (0.5 if i == j else 1.0) * (S @ XM[j])
-    T = sum(written(x.T) @ t for x, t in zip(XM, total, strict=True))
+    T = _written(jnp.concatenate(XM).T) @ jnp.concatenate(total)
     return T + T.T
