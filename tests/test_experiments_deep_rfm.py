@@ -46,6 +46,9 @@ def test_the_paper_scale_is_the_papers():
     recipe = deep_rfm.recipe_of("relu", config)
     needed = library.memory(config.limit, 3072, recipe=recipe, itemsize=4)
     assert needed < config.memory_limit
+    fifth = deep_rfm.Config.at("figures", "workstation")
+    assert (5 * fifth.limit, fifth.depth, fifth.width) == (50_000, 20, 1024)
+    assert library.memory(fifth.limit, 784, recipe=recipe) < fifth.memory_limit
 
 
 def test_training_and_test_digits_are_different_ones_of_the_same_classes():
