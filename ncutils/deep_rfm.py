@@ -189,6 +189,9 @@ def deep_rfm(
 ) -> DeepRFM:
     r"""A deep recursive feature machine.
 
+    With few cores set `OPENBLAS_NUM_THREADS=1` before Python starts: the threads that factorise
+    and those that multiply take turns otherwise.
+
     Args:
         X: n × d inputs.
         y: n labels, 0 … C-1; the regression is to ±1, one output for each class.

@@ -71,6 +71,7 @@ PAGES: dict[str, tuple[str, ...]] = {
 LONGER: dict[str, tuple[str, ...]] = {
     "ntk_block_structure": ("network_pairs/resnet20_mnist",),
     "who_collapses": ("network_pairs/resnet20_mnist",),
+    "deep_rfm": ("deep_rfm/figures",),
 }
 
 

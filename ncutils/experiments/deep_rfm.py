@@ -2,7 +2,7 @@
 
 Cell: ``figures`` (Figs 1 and 3-6, test accuracy by layer, the released form of NC1, and what
 the Gaussian kernel does without ridge in single precision). It exists at size "workstation"
-too, with a fifth of the paper's images: most of an hour of two cores, for the archive.
+too, with a fifth of the paper's images: half an hour of two cores, for the archive.
 """
 
 import functools
