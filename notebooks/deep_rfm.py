@@ -577,7 +577,7 @@ claims.record(
 # (p3-rfm-longer)=
 # ## A longer run: 10,000 images, twenty layers
 #
-# Nearer to the paper are its twenty layers of 1024 ReLU features, or 784 cosines, on the first 10,000 images of MNIST and of Fashion-MNIST, a fifth of the paper's. The test images are all 10,000 of each set. The maps were drawn once.
+# Nearer to the paper are its twenty layers of 1024 ReLU features, or 784 cosines, on 10,000 images of MNIST and of Fashion-MNIST, the first of each file; the paper has 50,000. All test images are used. The maps were drawn once.
 #
 # This run was made **once**, and is archived with the book (`results/deep_rfm`). Its size is called *workstation*, and it looks the same at every scale of the book. No claim is judged on it.
 
