@@ -618,7 +618,7 @@ with plotting.style():
             plotting.curves(line[2], drawn, x="layer", label=kind, color=colour)
         line[2].set(title=title, ylabel="gain over the pixels")
     axes[0, 0].legend()
-    axes[0, 2].legend()
+    axes[0, 2].legend(loc="center right")
     for ax in axes[1]:
         ax.set(xlabel="layer $l$")
 plotting.save(
@@ -636,8 +636,8 @@ plotting.save(
 # Left and middle: NC1 where a layer begins (green), after the square root of the AGOP (orange) and after the random map (blue). Right: test images that the regression of a layer recognises, as a share, less those that the first one does. One draw, so there are no bands.
 # :::
 #
-# With ReLU features NC1 falls in every layer to the last, though more slowly than with 500 digits, and on MNIST not by one factor all along; on Fashion-MNIST the classes end further apart from collapse than on MNIST. With cosines it does not get beyond a level, and it is much the same one for both sets, while
-# the AGOP of each layer lowers it for a moment by far more than ReLU layers ever do. The first cosine map even raises NC1 by more than the AGOP before it took away. So the two findings from few digits stand: with one map the decay has no end in sight, with the other there is a plateau.
+# With ReLU features NC1 falls in every layer to the last, though more slowly than with 500 digits, and on MNIST not by one factor all along; on Fashion-MNIST the classes end further from collapse than on MNIST. With cosines it does not get beyond a level, and it is much the same one for both sets, while
+# from the second layer on the AGOP lowers it for a moment by more than it ever does with ReLU features. The first cosine map even raises NC1 by more than the AGOP before it took away. So the two findings from few digits stand: with one map the decay has no end in sight, with the other there is a plateau.
 #
 # Of images that were not seen the second ReLU layer recognises a little more than the first on MNIST. No other layer gains more over the pixels, and the last ones have lost it again: at the end all four nets do worse than their first regression.
 
