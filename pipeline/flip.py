@@ -16,7 +16,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
-from ncutils import workspace
+from ncutils._files import write_atomically
+from ncutils.records import workspace
 from pipeline import lock
 
 LINES = 12  # a matrix with at most so many rows is drawn as lines
@@ -112,7 +113,7 @@ def page(figures: Path, references: Path) -> str:
 def main() -> None:
     target = workspace.project_root() / "_build" / "flip" / "index.html"
     text = page(lock.figures_dir(), lock.references_dir())
-    workspace.write_atomically(target, lambda part: part.write_text(text, encoding="utf-8"))
+    write_atomically(target, lambda part: part.write_text(text, encoding="utf-8"))
     print(text.partition("<p>")[2].partition("</p>")[0], "See _build/flip/index.html")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from ncutils import results, workspace
+from ncutils.records import results, workspace
 
 #: Allowed difference as a part of a variable's largest magnitude. A variable, or a whole
 #: result, may carry an attribute `reference_rtol` of its own, with the reason in the code.

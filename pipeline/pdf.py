@@ -20,7 +20,8 @@ from pathlib import Path
 
 import yaml
 
-from ncutils import workspace
+from ncutils._files import write_atomically
+from ncutils.records import workspace
 from pipeline import printed, stage
 
 # The empty place that book/ext/nc_launch.py leaves under the heading of the first page.
@@ -169,7 +170,7 @@ def make(
     moved = {name for name in before if before[name] != numbers.get(name)}
     if moved:
         raise RuntimeError(f"the contents moved {len(moved)} places between the two printings")
-    workspace.write_atomically(target, lambda part: part.write_bytes(pdf))
+    write_atomically(target, lambda part: part.write_bytes(pdf))
     shutil.rmtree(folder)
     return len(re.findall(rb"/Type /Page\b", pdf))
 
@@ -182,7 +183,7 @@ def publish(pdf: Path, html: Path, pages: int) -> None:
         html: folder of the built pages.
         pages: how many pages of paper it has.
     """
-    workspace.write_atomically(html / pdf.name, lambda part: shutil.copy(pdf, part))
+    write_atomically(html / pdf.name, lambda part: shutil.copy(pdf, part))
     size = pdf.stat().st_size / 1e6
     link = (
         f'<p class="nc-pdf"><a href="../{pdf.name}" download>The whole book as a PDF</a> '
@@ -191,7 +192,7 @@ def publish(pdf: Path, html: Path, pages: int) -> None:
     first = html / "book" / "index.html"
     text = first.read_text(encoding="utf-8")
     text = re.sub(f'{re.escape(EMPTY)}|<p class="nc-pdf"><a .*?</p>', link, text)
-    workspace.write_atomically(first, lambda part: part.write_text(text, encoding="utf-8"))
+    write_atomically(first, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
