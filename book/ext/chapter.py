@@ -9,7 +9,6 @@ The lesson is a visible code cell with the tag ``lesson``. Under the heading of 
 stands how it was made, and what a reader can take away from it.
 """
 
-import json
 import re
 from pathlib import Path
 

@@ -197,8 +197,12 @@ class Book(Domain):
             self.note(claim, Place(docname, "cell", anchor, ""))
         if claims:
             cell["classes"].append("nc-recording")
-            text = '<div class="nc-recorded">Recorded for {{ nc.to_rows(claims) }} of the ledger</div>'
-            cell.parent.insert(cell.parent.index(cell) + 1, typeset(MACROS + text, self, claims=claims))
+            text = (
+                '<div class="nc-recorded">Recorded for {{ nc.to_rows(claims) }} of the ledger</div>'
+            )
+            cell.parent.insert(
+                cell.parent.index(cell) + 1, typeset(MACROS + text, self, claims=claims)
+            )
 
 
 def around(page: str, badge: nodes.Element) -> Place | None:
@@ -299,7 +303,9 @@ class Resolver:
                 if known := self.env.dlfiles.get(path.lstrip("/")):
                     text = '<a file="{{ path }}" known="{{ known }}">arrays</a>'
                     line += [" (", *typeset(text, path=path, known=known[1]), ")"]
-        return nodes.container("", *self.line(*line).children) if line else nodes.Text("")
+        (shown,) = typeset("<div></div>")
+        shown += self.line(*line)
+        return shown if line else nodes.Text("")
 
     def to_recorded(self, claim: str, words: nodes.Element) -> nodes.Node:
         """The cells that record the claim."""

@@ -159,7 +159,7 @@ def claim_box(row: dict, tag: str, address: str | None, left: float, right: floa
     shape = (
         f'<rect width="{right - left:.0f}" height="{HEIGHT}" rx="5"/>'
         f'<path d="{icon}" transform="translate(5 5) scale(.875)"{look}/>'
-        f'<text x="22" y="16">{escape(row['id'].removeprefix(f'{tag}-'))}</text><title>{words}</title>'
+        f'<text x="22" y="16">{escape(row["id"].removeprefix(f"{tag}-"))}</text><title>{words}</title>'
     )
     frame = f'class="{css}" transform="translate({left:.0f} {y - HEIGHT / 2:.0f})"'
     if address is None:
@@ -180,7 +180,9 @@ def sides(places: dict[str, tuple[int, float]], tag: str) -> list[tuple[float, f
 
 def svg(edges: list[Edge], rows: dict[str, dict], tag: str, addresses: dict[str, str]) -> str:
     """The picture of one paper, families below each other."""
-    label = f"How {len({claim for pair in edges for claim in pair})} claims of {tag} rest on each other"
+    label = (
+        f"How {len({claim for pair in edges for claim in pair})} claims of {tag} rest on each other"
+    )
     boxes, lines, top, widest = [], [], MARGIN + HEIGHT / 2, 0.0
     tip = f"nc-tip-{slug(label)}"
     for family in families(edges):
@@ -246,7 +248,9 @@ class LegendDirective(SphinxDirective):
 
     def run(self):
         """One line."""
-        text = '<p class="nc-legend">{% for name in verdicts %}{{ nc.verdict(name) }} {% endfor %}</p>'
+        text = (
+            '<p class="nc-legend">{% for name in verdicts %}{{ nc.verdict(name) }} {% endfor %}</p>'
+        )
         return typeset(MACROS + text, self)
 
 

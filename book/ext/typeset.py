@@ -157,8 +157,9 @@ def typeset(template: str, directive=None, **values) -> list[nodes.Node]:
     Returns:
         The nodes at its top.
     """
-    known = environment.from_string if "<" in template else environment.get_template
-    text = known(template if "<" in template else f"{template}.html").render(values)
+    is_name = template.isidentifier()
+    known = environment.get_template if is_name else environment.from_string
+    text = known(f"{template}.html" if is_name else template).render(values)
     reader = Reader(directive)
     reader.feed(text.strip())
     reader.close()
