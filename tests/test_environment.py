@@ -10,7 +10,6 @@ from pathlib import Path
 import yaml
 from packaging.requirements import Requirement
 
-from pipeline import requirements
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -67,13 +66,13 @@ def test_the_lock_holds_all_that_is_asked_for():
 
 def install(tmp_path, answer):
     """Run the install script with an interpreter that only answers the version question."""
-    (tmp_path / "pipeline").mkdir()
-    shutil.copy(ROOT / "pipeline" / "install.sh", tmp_path / "pipeline")
+    (tmp_path / "requirements").mkdir()
+    shutil.copy(ROOT / "requirements" / "install.sh", tmp_path / "requirements")
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\nexit {answer}\n")
     python.chmod(0o755)
     return subprocess.run(
-        ["sh", "pipeline/install.sh"],
+        ["sh", "requirements/install.sh"],
         cwd=tmp_path,
         env={"PATH": "/usr/bin:/bin", "PYTHON": str(python)},
         capture_output=True,

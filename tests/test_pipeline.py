@@ -123,7 +123,7 @@ def test_nothing_to_do_runs_nothing(project):
         ("claims.yml", "page ledger book"),
         ("book/index.md", "book"),
         ("ncutils/metrics.py", "book"),  # nothing here uses it, the reference shows it
-        ("pipeline/flip.py", ""),
+        ("pipeline/references.py", ""),
     ],
 )
 def test_an_edit_makes_stale_what_depends_on_it_and_nothing_else(
