@@ -16,24 +16,24 @@ INSTALLED := .venv/.installed
 .PHONY: book pdf test bench lock flip serve clean requirements scorecard
 
 book: $(INSTALLED)
-	@$(PY) -m pipeline.book --scale $(SCALE) --cores $(CORES)
+	@$(PY) -m pipeline.build --scale $(SCALE) --cores $(CORES)
 
 pdf: book
 	@$(PY) -m pipeline.pdf --scale $(SCALE)
 
 test: $(INSTALLED)
-	@$(PY) -m pipeline.book --scale smoke --cores $(CORES) --no-link
+	@$(PY) -m pipeline.build --scale smoke --cores $(CORES) --no-link
 	@$(PY) -m pytest -n $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder
 
 bench: $(INSTALLED)
 	@$(PY) -m pytest benchmarks -o addopts= --benchmark-only --benchmark-warmup=on
 
 lock: $(INSTALLED)
-	@$(PY) -m pipeline.book --scale smoke --cores $(CORES) --no-link
+	@$(PY) -m pipeline.build --scale smoke --cores $(CORES) --no-link
 	@$(PY) -m pipeline.references lock
 
 flip: $(INSTALLED)
-	@$(PY) -m pipeline.book --scale smoke --cores $(CORES) --no-link
+	@$(PY) -m pipeline.build --scale smoke --cores $(CORES) --no-link
 	@$(PY) -m pipeline.references flip
 
 serve: $(INSTALLED)

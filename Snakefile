@@ -1,46 +1,43 @@
-# From experiment cells through executed notebooks and the ledger to the book.
+# From cases through executed notebooks and the ledger to the book.
 #
-# `make book` runs it through pipeline/book.py; README.md says how on a cluster.
-# One job makes one output file. Keys (pipeline/keys.py) decide what is stale.
+# `make book` runs it through pipeline/build.py; README.md says how on a cluster.
+# One job makes one output file. Keys (pipeline/build.py) decide what is stale.
 import sys
 
-from ncutils import workspace
-from ncutils.experiments import catalogue
-from pipeline import keys
+from ncutils.records import workspace
+from pipeline import build
 
 PYTHON = sys.executable
+PAGES = build.pages()
 
 
 def results_of(wildcards):
     """The results that a page needs made; an archived one is not made again."""
     scale = wildcards.scale
-    cells = [name.split("/") for name in catalogue.PAGES[wildcards.page]]
     return [
-        f"_build/{scale}/results/{experiment}/{cell}.nc"
-        for experiment, cell in cells
-        if not keys.archived(scale, experiment, cell).is_file()
+        f"_build/{scale}/results/{case}.nc"
+        for case in build.cases_of(wildcards.page)
+        if not build.archived(scale, case).is_file()
     ]
 
 
 wildcard_constraints:
     scale="|".join(workspace.SCALES),
-    page="[^/]+",
-    experiment="[^/]+",
-    cell="[^/]+",
+    page="[^/]+/[^/]+",
+    case="[^/]+/[^/]+/[^/]+",
 
 
-rule cell:
+rule case:
     output:
-        "_build/{scale}/results/{experiment}/{cell}.nc",
+        "_build/{scale}/results/{case}.nc",
     params:
-        key=lambda w: keys.cell(w.scale, w.experiment, w.cell),
+        key=lambda w: build.case_key(w.scale, w.case),
     log:
-        "_build/{scale}/log/{experiment}.{cell}.log",
+        "_build/{scale}/log/{case}.log",
     message:
-        "compute {wildcards.experiment}/{wildcards.cell}"
+        "compute {wildcards.case}"
     shell:
-        "{PYTHON:q} -m ncutils.experiments {wildcards.experiment} {wildcards.cell}"
-        " --scale {wildcards.scale} > {log:q} 2>&1"
+        "{PYTHON:q} -m ncutils.experiments {wildcards.case} --scale {wildcards.scale} > {log:q} 2>&1"
 
 
 rule page:
@@ -50,7 +47,7 @@ rule page:
         "_build/{scale}/notebooks/{page}.ipynb",
         "_build/{scale}/pages/{page}.json",
     params:
-        key=lambda w: keys.page(w.scale, w.page),
+        key=lambda w: build.page_key(w.scale, w.page),
     log:
         "_build/{scale}/log/{page}.log",
     message:
@@ -61,27 +58,27 @@ rule page:
 
 rule ledger:
     input:
-        expand("_build/{{scale}}/pages/{page}.json", page=catalogue.PAGES),
+        expand("_build/{{scale}}/pages/{page}.json", page=PAGES),
     output:
         "_build/{scale}/ledger.json",
     params:
-        key=lambda w: keys.ledger(w.scale),
+        key=lambda w: build.ledger_key(w.scale),
     log:
         "_build/{scale}/log/ledger.log",
     message:
         "judge the claims"
     shell:
-        "{PYTHON:q} -m ncutils.claims --scale {wildcards.scale} > {log:q} 2>&1"
+        "{PYTHON:q} -m ncutils.records.claims --scale {wildcards.scale} > {log:q} 2>&1"
 
 
 rule book:
     input:
         "_build/{scale}/ledger.json",
-        expand("_build/{{scale}}/notebooks/{page}.ipynb", page=catalogue.PAGES),
+        expand("_build/{{scale}}/notebooks/{page}.ipynb", page=PAGES),
     output:
         "_build/{scale}/book.json",
     params:
-        key=lambda w: keys.book(w.scale),
+        key=lambda w: build.book_key(w.scale),
     log:
         "_build/{scale}/log/book.log",
     message:

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.ratio import compare, seconds
-from ncutils import block_ntk, block_states
+from ncutils import block_ntk
 from ncutils.block_ntk import BlockKernel
-from ncutils.general_block import DenseKernel
+from ncutils.block_ntk import DenseKernel
 
 jax.config.update("jax_enable_x64", True)
 
@@ -91,7 +91,7 @@ def test_one_step_costs_in_proportion_to_n_samples_and_the_dense_kernel_to_their
 def test_many_initial_states_by_vmap_beat_a_loop(benchmark):
     m, n, count, ts = 5, 16, 32, jnp.linspace(0.0, 0.5, 3)
     keys = jax.random.split(jax.random.key(0), count)
-    draw = jax.jit(jax.vmap(lambda k: block_states.initial_state(KERNEL, m=m, C=C, n=n, key=k)))
+    draw = jax.jit(jax.vmap(lambda k: block_ntk.initial_state(KERNEL, m=m, C=C, n=n, key=k)))
     s = draw(keys)
 
     def together():

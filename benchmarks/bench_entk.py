@@ -23,7 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.ratio import compare, seconds
-from ncutils import entk, layers, models
+from ncutils import entk, models
+from ncutils.models import layers
 from ncutils.compat.neural_tangents import nt
 
 jax.config.update("jax_enable_x64", True)

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ncutils import _machine, kernels, linalg
+from ncutils import kernels, linalg
+from ncutils._fast import kernel_machine
 
 KERNELS = {"laplace": kernels.laplace, "gaussian": kernels.gaussian}
 FORMS = ("direct", "gram")
@@ -57,7 +58,7 @@ def agop(f: Callable, X: Float[Array, "n d"], *, chunk: int = 256) -> Float[Arra
 def _agop(f, X, chunk):
     (n, d), k = X.shape, eqx.filter_eval_shape(f, X[0]).shape[0]
     derivative = (jax.jacrev if k <= d else jax.jacfwd)(lambda x: f(x))
-    rows, kept = _machine.row_blocks(n, chunk)
+    rows, kept = kernel_machine.row_blocks(n, chunk)
 
     def add(total, block):
         rows, kept = block
@@ -133,7 +134,7 @@ class KernelMachine(eqx.Module):
 
     def predict(self, Z: Float[Array, "m d"]) -> Float[Array, "m c"]:
         """The outputs for the rows of Z, a bounded part of the kernel matrix at a time."""
-        step = max(1, _machine.ENTRIES // len(self.X))
+        step = max(1, kernel_machine.ENTRIES // len(self.X))
         k = functools.partial(KERNELS[self.kernel], bandwidth=self.bandwidth, M=self.M)
         parts = [k(Z[i : i + step], self.X) @ self.alpha for i in range(0, len(Z), step)]
         return parts[0] if len(parts) == 1 else jnp.concatenate(parts)
@@ -193,9 +194,9 @@ def kernel_ridge(
 @functools.partial(jax.jit, static_argnames=("kernel", "bandwidth"))
 def _solve(X, Y, M, ridge, bandwidth, kernel):
     K = KERNELS[kernel](X, bandwidth=bandwidth, M=M)
-    parts = _machine.cut(len(K))
+    parts = kernel_machine.cut(len(K))
     blocks = {(i, j): K[p, q] for i, p in enumerate(parts) for j, q in enumerate(parts) if i <= j}
-    return _machine.solve(blocks, Y, ridge)
+    return kernel_machine.solve(blocks, Y, ridge)
 
 
 def _fitted(alpha, X, M, pivot, kernel, bandwidth, ridge, check) -> KernelMachine:
@@ -270,7 +271,7 @@ def kernel_agop(
         raise ValueError(f"unknown form {form!r}: choose one of {', '.join(FORMS)}")
     if form == "gram" and not wide:
         raise ValueError("the Gram form cancels too much in float32: enable jax_enable_x64")
-    return _machine.gradients(alpha, X, M, bandwidth, kernel=kernel, form=form)
+    return kernel_machine.gradients(alpha, X, M, bandwidth, kernel=kernel, form=form)
 
 
 def kernel_ridge_agop(
@@ -300,12 +301,12 @@ def kernel_ridge_agop(
         return machine, kernel_agop(machine.alpha, X, **how)
     if not ridge >= 0:
         raise ValueError(f"ridge must not be negative, not {ridge}")
-    alpha, pivot, matrix = _machine.fit(X, Y, M, ridge, bandwidth, kernel=kernel)
+    alpha, pivot, matrix = kernel_machine.fit(X, Y, M, ridge, bandwidth, kernel=kernel)
     return _fitted(alpha, X, M, pivot, kernel, bandwidth, ridge, check), matrix
 
 
 def cheaper_form(n: int, d: int, C: int) -> str:
     """The form of `kernel_agop` with fewer operations for these sizes."""
     direct = 2 * C * n * d * (n + d)
-    gram = (1 + 1 / _machine.BLOCKS) * n**3 + n * d * (n + 2 * d)
+    gram = (1 + 1 / kernel_machine.BLOCKS) * n**3 + n * d * (n + 2 * d)
     return "gram" if gram < direct else "direct"

@@ -22,7 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ncutils import _tangents, linalg
+from ncutils import linalg
+from ncutils._fast import gradients
 
 BUDGET = 2**29  # numbers held, if no chunk is named
 
@@ -75,7 +76,7 @@ def traced_ntk(
     """
     k, P = _check(f, params, X)
     chunk = _fitting(chunk, k, len(X) * P)
-    return _with_room(chunk, _tangents.summed, f, params, X, _in_chunks(jnp.eye(k), chunk))[0]
+    return _with_room(chunk, gradients.summed, f, params, X, _in_chunks(jnp.eye(k), chunk))[0]
 
 
 def probed_ntk(
@@ -109,7 +110,7 @@ def probed_ntk(
     k, P = _check(f, params, X)
     chunk = _fitting(chunk, probes, len(X) * P)
     rows = _in_chunks(_signs(key, probes, k), chunk)
-    total, squares = _with_room(chunk, _tangents.summed, f, params, X, rows)
+    total, squares = _with_room(chunk, gradients.summed, f, params, X, rows)
     mean = total / probes
     variance = jnp.clip(squares / probes - mean**2, min=0.0) / (probes - 1)
     return ProbedKernel(mean, jnp.sqrt(variance))
@@ -137,7 +138,7 @@ def component_norms(
     """
     k, P = _check(f, params, X)
     chunk = _fitting(chunk, k, 2 * len(X) * P)
-    return _with_room(chunk, _tangents.norms, f, params, X, _in_chunks(jnp.eye(k), chunk))[:k, :k]
+    return _with_room(chunk, gradients.norms, f, params, X, _in_chunks(jnp.eye(k), chunk))[:k, :k]
 
 
 def block_values(
@@ -185,7 +186,7 @@ def block_values(
         raise ValueError(f"{num_classes} samples in {num_classes} classes: none has two of them")
     rows = jnp.eye(k) if key is None else _signs(key, probes, k)
     rows, y = _in_chunks(rows, chunk), jnp.asarray(y)
-    gram, squares = _with_room(chunk, _tangents.group_gram, f, params, X, y, rows, num_classes)
+    gram, squares = _with_room(chunk, gradients.group_gram, f, params, X, y, rows, num_classes)
     n, same = X.shape[0], jnp.sum(linalg.one_hot(y, num_classes=num_classes).sum(axis=0) ** 2)
     # for each row: sums over the diagonal, over class blocks, over everything
     own, blocks = squares.sum(axis=1), jnp.trace(gram, axis1=1, axis2=2)
@@ -241,7 +242,7 @@ def published_block_values(
     group = jnp.where(used, jnp.asarray(y) + num_classes * (rank // half), 2 * num_classes)
     rows = _in_chunks(jnp.eye(k), chunk)
     gram, squares = _with_room(
-        chunk, _tangents.group_gram, f, params, X, group, rows, 2 * num_classes + 1
+        chunk, gradients.group_gram, f, params, X, group, rows, 2 * num_classes + 1
     )
     between = gram.sum(axis=0)[:num_classes, num_classes : 2 * num_classes] / (k * half**2)
     own = jnp.sum(jnp.where(used, squares.sum(axis=0), 0.0)) / (k * num_classes * per_class)

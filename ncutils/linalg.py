@@ -59,6 +59,16 @@ def check_finite(name: str, array) -> None:
         raise ValueError(f"{name} has {len(bad)} entries that are not finite, the first at {where}")
 
 
+def check_choice(name, value, known) -> None:
+    """Refuse a value that is none of `known`.
+
+    Raises:
+        ValueError: with the name, the value and the known ones.
+    """
+    if value not in known:
+        raise ValueError(f"unknown {name} {value!r}: choose one of {', '.join(map(repr, known))}")
+
+
 def is_traced(array) -> bool:
     """Whether JAX is tracing `array`, so that its values cannot be read."""
     return isinstance(array, jax.core.Tracer)
@@ -133,44 +143,6 @@ def simplex_gram(num_classes: int) -> Float[Array, "c c"]:
     $$\tfrac{C}{C-1} \big(I - \tfrac1C \mathbf 1 \mathbf 1^\top\big).$$
     """
     return num_classes / (num_classes - 1) * centring(num_classes)
-
-
-def inverse_from_cholesky(L: Float[Array, "n n"], *, leaf: int = 256) -> Float[Array, "n n"]:
-    r"""$(L L^\top)^{-1}$ from the lower triangular L.
-
-    With $T = L^{-1}$ the inverse is $T^\top T$. Both are taken by halves, which never touches
-    the half of zeros: $\tfrac23 n^3$ operations, where solving for n right-hand sides takes
-    $2 n^3$.
-
-    Args:
-        L: n × n, lower triangular, without a zero on its diagonal.
-        leaf: size below which halving stops.
-
-    Returns:
-        n × n, symmetric.
-    """
-    found = _gram_of_triangular(_triangular_inverse(L, leaf), leaf)
-    return 0.5 * (found + found.T)  # the diagonal blocks are so but for their last digit
-
-
-def _triangular_inverse(L, leaf):
-    n, half = L.shape[0], L.shape[0] // 2
-    if n <= leaf:
-        return jax.scipy.linalg.solve_triangular(L, jnp.eye(n), lower=True)
-    first = _triangular_inverse(L[:half, :half], leaf)
-    last = _triangular_inverse(L[half:, half:], leaf)
-    below = -last @ (L[half:, :half] @ first)
-    return jnp.block([[first, jnp.zeros((half, n - half))], [below, last]])
-
-
-def _gram_of_triangular(T, leaf):
-    n, half = T.shape[0], T.shape[0] // 2
-    if n <= leaf:
-        return T.T @ T
-    first, below, last = T[:half, :half], T[half:, :half], T[half:, half:]
-    corner = _gram_of_triangular(first, leaf) + below.T @ below
-    across = last.T @ below
-    return jnp.block([[corner, across.T], [across, _gram_of_triangular(last, leaf)]])
 
 
 def psd_sqrt(M: Float[Array, "d d"]) -> Float[Array, "d d"]:

@@ -24,22 +24,11 @@ import papermill
 import yaml
 from papermill.exceptions import PapermillExecutionError
 
-from ncutils import workspace
-from ncutils.experiments import catalogue
-from pipeline import keys
+from ncutils._files import write_atomically
+from ncutils.records import claims, workspace
+from pipeline import build as plan
 
 PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "xarray", "ncutils")
-
-# Runs last, in the notebook's own kernel, where JAX and the results are at
-# hand; removed from the executed notebook.
-PROBE = """\
-import json
-from ncutils import results
-made = [results.load(*name.split("/"), scale=SCALE).attrs for name in {cells}]
-keep = ("experiment", "cell", "scale", "device", "commit", "made", "seconds", "seeds")
-found = [{{key: str(one[key]) for key in keep}} for one in made]
-print(json.dumps({{"device": results.device(), "results": found}}))
-"""
 
 
 def read(page: str, parameters: dict[str, object]) -> nbformat.NotebookNode:
@@ -48,7 +37,7 @@ def read(page: str, parameters: dict[str, object]) -> nbformat.NotebookNode:
     Raises:
         ValueError: if it takes no parameter of that name.
     """
-    source = workspace.project_root() / "notebooks" / f"{page}.py"
+    source = plan.source_of(page)
     notebook = jupytext.read(source)
     known = papermill.inspect_notebook(notebook)
     if unknown := sorted(set(parameters) - set(known)):
@@ -81,15 +70,32 @@ def tidy(notebook: nbformat.NotebookNode, root: Path) -> nbformat.NotebookNode:
 def forget(page: str, scale: str) -> None:
     """Remove what an earlier run of this page recorded, so that nothing stale is shown."""
     build = workspace.build_dir(scale)
-    claims = workspace.project_root() / "claims.yml"
-    for row in yaml.load(claims.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) or []:
-        if row.get("page") == page:
-            (build / "claims" / f"{row['id']}.json").unlink(missing_ok=True)
+    for claim in claims.load().values():
+        if claim.page == page:
+            (build / "claims" / f"{claim.id}.json").unlink(missing_ok=True)
     for about in (build / "figures").glob("*.json"):
         figure = json.loads(about.read_text(encoding="utf-8"))
         if figure.get("page") == page:
             for name in (about.name, *figure["files"].values()):
                 (build / "figures" / name).unlink(missing_ok=True)
+
+
+def provenance_of(page: str, scale: str) -> list[dict[str, str]]:
+    """What the results that a page loads say of themselves."""
+    import h5py
+
+    keep = ("case", "scale", "device", "commit", "made", "seconds", "seeds")
+    loaded = [*((case, scale) for case in plan.cases_of(page)), *plan.longer_runs(page)]
+    found = []
+    for case, size in loaded:
+        path = plan.archived(size, case)
+        if not path.is_file():
+            path = workspace.build_dir(scale) / "results" / f"{case}.nc"
+        with h5py.File(path) as file:
+            # netCDF has numbers as vectors of one entry
+            values = {name: file.attrs[name] for name in keep}
+            found.append({n: str(v.item() if hasattr(v, "item") else v) for n, v in values.items()})
+    return found
 
 
 def seeds_of(results: list[dict[str, str]]) -> list[int]:
@@ -118,7 +124,7 @@ def execute(page: str, parameters: dict[str, object]) -> Path:
     """Run a page's notebook and write it with its record.
 
     Args:
-        page: stem of a file in `notebooks/`.
+        page: "KEY/PAGE", a file of `notebooks/`.
         parameters: values for its cell tagged `parameters`; SCALE among them.
 
     Returns:
@@ -130,14 +136,12 @@ def execute(page: str, parameters: dict[str, object]) -> Path:
     """
     root, scale = workspace.project_root(), str(parameters.get("SCALE"))
     build = workspace.build_dir(scale)
-    if page not in catalogue.PAGES:
-        raise ValueError(f"no page {page!r}: {', '.join(catalogue.PAGES)}")
+    if page not in plan.pages():
+        raise ValueError(f"no page {page!r}: {', '.join(plan.pages())}")
     notebook = read(page, parameters)
-    probe = PROBE.format(cells=list(catalogue.PAGES[page]))
-    notebook.cells.append(nbformat.v4.new_code_cell(probe))
     half_run = build / "log" / f"{page}.half-run.ipynb"
     half_run.parent.mkdir(parents=True, exist_ok=True)
-    key = keys.page(scale, page)  # of what is about to run, not of what stands there after
+    key = plan.page_key(scale, page)  # of what is about to run, not of what stands there after
     os.environ["NCUTILS_PAGE"] = page
     # pooch asks for the notebook's own progress bars, which this book does not have.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
@@ -156,29 +160,28 @@ def execute(page: str, parameters: dict[str, object]) -> Path:
         sys.exit(explain(page, error, half_run.relative_to(root)))
     seconds = time.perf_counter() - started
 
-    last = done.cells.pop()
-    probed = json.loads("".join(out.get("text", "") for out in last.outputs))
+    made = provenance_of(page, scale)
     record = {
         "page": page,
         "scale": scale,
         "key": key,
-        "seconds": round(seconds + sum(float(r["seconds"]) for r in probed["results"]), 2),
+        "seconds": round(seconds + sum(float(r["seconds"]) for r in made), 2),
         "notebook_seconds": round(seconds, 2),
-        "device": probed["device"],
+        "device": made[0]["device"] if made else platform.machine(),
         "commit": workspace.commit(),
-        "seeds": seeds_of(probed["results"]),
+        "seeds": seeds_of(made),
         "peak_memory_mb": round(children_peak_mb(), 1),
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in PACKAGES},
         },
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "results": probed["results"],
+        "results": made,
     }
     text = json.dumps(record, indent=1, ensure_ascii=False)
     target = build / "notebooks" / f"{page}.ipynb"
-    workspace.write_atomically(target, lambda part: nbformat.write(tidy(done, root), part))
-    workspace.write_atomically(
+    write_atomically(target, lambda part: nbformat.write(tidy(done, root), part))
+    write_atomically(
         build / "pages" / f"{page}.json", lambda part: part.write_text(text, encoding="utf-8")
     )
     half_run.unlink()

@@ -27,7 +27,8 @@ from bs4 import BeautifulSoup, Tag
 from pypdf import PdfReader
 from sphinx_external_toc.parsing import parse_toc_yaml
 
-from ncutils import workspace
+from ncutils._files import write_atomically
+from ncutils.records import workspace
 from pipeline import stage
 
 PAPER = "172mm"  # between the margins of print.css
@@ -238,14 +239,14 @@ def make(html: Path, toc: Path, target: Path, *, title: str, front: Sequence[str
     done = PdfReader(BytesIO(pdf))
     if page_numbers(done) != first:
         raise RuntimeError("the numbers in the contents moved the pages that they name")
-    workspace.write_atomically(target, lambda part: part.write_bytes(pdf))
+    write_atomically(target, lambda part: part.write_bytes(pdf))
     shutil.rmtree(page.parent)
     return len(done.pages)
 
 
 def publish(pdf: Path, html: Path, pages: int) -> None:
     """Put the PDF beside the pages, and a link to it into the place that the first page has."""
-    workspace.write_atomically(html / pdf.name, lambda part: shutil.copy(pdf, part))
+    write_atomically(html / pdf.name, lambda part: shutil.copy(pdf, part))
     link = (
         f'<p class="nc-pdf"><a href="../{pdf.name}" download>The whole book as a PDF</a> '
         f"({pages} pages, {pdf.stat().st_size / 1e6:.1f} MB)</p>"
@@ -253,7 +254,7 @@ def publish(pdf: Path, html: Path, pages: int) -> None:
     first = html / "book" / "index.html"
     text = first.read_text(encoding="utf-8")
     text = re.sub(f'{re.escape(EMPTY)}|<p class="nc-pdf"><a .*?</p>', link, text)
-    workspace.write_atomically(first, lambda part: part.write_text(text, encoding="utf-8"))
+    write_atomically(first, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

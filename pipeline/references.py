@@ -18,7 +18,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ncutils import results, workspace
+from ncutils._files import write_atomically
+from ncutils.records import results, workspace
 
 #: Allowed difference as a part of a variable's largest magnitude. A variable, or a whole
 #: result, may carry an attribute `reference_rtol` of its own, with the reason in the code.
@@ -237,7 +238,7 @@ def main() -> None:
         print(*done, f"{len(accepted(tests))} references, {len(done)} of them touched", sep="\n")
         return
     target, text = workspace.project_root() / "_build" / "flip" / "index.html", flip(figures, tests)
-    workspace.write_atomically(target, lambda part: part.write_text(text, encoding="utf-8"))
+    write_atomically(target, lambda part: part.write_text(text, encoding="utf-8"))
     print(text.partition("<p>")[2].partition("</p>")[0], "See _build/flip/index.html")
 
 

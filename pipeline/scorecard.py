@@ -9,7 +9,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from ncutils import claims, coverage, workspace
+from ncutils._files import write_atomically
+from ncutils.records import claims, coverage, workspace
 
 START = "<!-- scorecard: made by `make scorecard`, not edited by hand -->"
 END = "<!-- end of the scorecard -->"
@@ -60,11 +61,11 @@ def main() -> None:
     parser.add_argument("--archive", action="store_true", help="keep the last quick ledger first")
     if parser.parse_args().archive:
         made = (workspace.build_dir("quick") / "ledger.json").read_bytes()
-        workspace.write_atomically(archive_path(), lambda part: part.write_bytes(made))
+        write_atomically(archive_path(), lambda part: part.write_bytes(made))
     readme = workspace.project_root() / "README.md"
     ledger = json.loads(archive_path().read_text(encoding="utf-8"))
     text = replaced(readme.read_text(encoding="utf-8"), ledger)
-    workspace.write_atomically(readme, lambda part: part.write_text(text, encoding="utf-8"))
+    write_atomically(readme, lambda part: part.write_text(text, encoding="utf-8"))
     print(block(ledger))
 
 

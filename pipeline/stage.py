@@ -17,8 +17,10 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-from ncutils import claims, workspace
-from pipeline import keys, launch
+from ncutils._files import write_atomically
+from ncutils.records import claims, workspace
+from pipeline import build as plan
+from pipeline import launch
 
 PDF = "neural-collapse.pdf"  # beside the HTML, made from it by pipeline/pdf.py
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in a bundle: the same content, the same bytes
@@ -29,7 +31,7 @@ def bundle(source: Path, page: str, target: Path) -> bool:
 
     Args:
         source: a staged tree with `figures/` and `pages/`.
-        page: stem of the notebook.
+        page: "KEY/PAGE".
         target: the file to write.
 
     Returns:
@@ -43,7 +45,7 @@ def bundle(source: Path, page: str, target: Path) -> bool:
             files += [about, *(about.with_name(Path(name).name) for name in names)]
     if len(files) == 1:
         return False
-    target.parent.mkdir(exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(target, "w") as made:
         for file in files:
             about = zipfile.ZipInfo(f"{target.stem}/{file.name}", EPOCH)
@@ -54,15 +56,14 @@ def bundle(source: Path, page: str, target: Path) -> bool:
 
 def copy_results(source: Path, scale: str) -> None:
     """Copy the result files that the pages' records name: the ledger offers them."""
-    for record in (source / "pages").glob("*.json"):
+    for record in (source / "pages").rglob("*.json"):
         for used in json.loads(record.read_text(encoding="utf-8")).get("results", []):
-            experiment, cell = used["experiment"], used["cell"]
-            # A page may read a longer run, which is archived under a scale of its own.
-            file = keys.archived(used.get("scale", scale), experiment, cell)
+            # A page may read a longer run, which is archived under a size of its own.
+            file = plan.archived(used.get("scale", scale), used["case"])
             if not file.is_file():
-                file = workspace.build_dir(scale) / "results" / experiment / f"{cell}.nc"
+                file = workspace.build_dir(scale) / "results" / f"{used['case']}.nc"
             if file.is_file():
-                target = source / "results" / experiment / f"{cell}.nc"
+                target = source / "results" / f"{used['case']}.nc"
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, target)
 
@@ -72,19 +73,21 @@ def stage(scale: str) -> Path:
     root, build = workspace.project_root(), workspace.build_dir(scale)
     source = build / "source"
     shutil.rmtree(source, ignore_errors=True)
-    (source / "notebooks").mkdir(parents=True)
+    source.mkdir(parents=True)
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(root / name, source)
     shutil.copytree(root / "book", source / "book", ignore=shutil.ignore_patterns("__pycache__"))
-    for notebook in sorted((build / "notebooks").glob("*.ipynb")):
-        shutil.copy(notebook, source / "notebooks")
+    for page in plan.pages():  # and no notebook of a page that there was once
+        target = source / "notebooks" / f"{page}.ipynb"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(build / "notebooks" / f"{page}.ipynb", target)
     for folder in ("figures", "pages"):
         if (build / folder).is_dir():
             shutil.copytree(build / folder, source / folder)
     copy_results(source, scale)
     shutil.copy(build / "ledger.json", source)
-    for record in sorted((source / "pages").glob("*.json")):
-        bundle(source, record.stem, source / "data" / f"{record.stem}-{scale}.zip")
+    for page in plan.pages():
+        bundle(source, page, source / "data" / f"{page}-{scale}.zip")
     rows = json.loads((build / "ledger.json").read_text(encoding="utf-8"))["rows"]
     launch.write(root, source, rows)
     return source
@@ -131,7 +134,7 @@ def main() -> None:
         "typeset_seconds": round(time.perf_counter() - started, 1),
         "scorecard": scorecard_line(ledger),
     }
-    workspace.write_atomically(
+    write_atomically(
         build / "book.json", lambda part: part.write_text(json.dumps(record), encoding="utf-8")
     )
 

@@ -7,7 +7,7 @@ import jax
 import jaxtyping
 import pytest
 
-from ncutils import workspace
+from ncutils.records import workspace
 
 os.environ.setdefault("MPLBACKEND", "agg")
 # Inherited by the workers and by the processes that tests start.

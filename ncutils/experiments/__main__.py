@@ -1,60 +1,67 @@
-"""Run one cell: `python -m ncutils.experiments NAME CELL --scale quick`."""
+"""Run one case: `python -m ncutils.experiments KEY/MODULE/CASE --scale quick`."""
 
 import argparse
-import importlib
-import pkgutil
+import hashlib
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from ncutils import experiments, workspace
+from ncutils import experiments
+from ncutils.records import workspace
 
 
-def names() -> list[str]:
-    """The experiments there are: the modules of this package that run."""
-    known = [module.name for module in pkgutil.iter_modules(experiments.__path__)]
-    return [name for name in known if name != "catalogue" and not name.startswith("_")]
+def checkpoint_of(name: str, scale: str, config) -> Path:
+    """Where a long training of this configuration keeps its state between two starts."""
+    settings = hashlib.sha256(repr(config).encode()).hexdigest()[:12]
+    folder = workspace.project_root() / "_build" / scale / "checkpoints"
+    return folder / f"{name.replace('/', '.')}-{settings}.eqx"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one cell at one scale, and write its result where the book looks for it."""
+    """Run one case at one scale, and write its result where the book looks for it."""
     parser = argparse.ArgumentParser(prog="python -m ncutils.experiments", description=__doc__)
-    parser.add_argument("name", choices=names(), help="an experiment")
-    parser.add_argument("cell", help="one of its CELLS")
+    parser.add_argument("name", metavar="KEY/MODULE/CASE", help="a case; `list` names them all")
     parser.add_argument(
         "--scale",
         default="quick",
-        help=f"{', '.join(workspace.SCALES)}, or workstation where the experiment has it",
+        help=f"{', '.join(workspace.SCALES)}, or workstation where the case has it",
     )
     parser.add_argument(
         "--archive", action="store_true", help="also keep the result in results/ for good"
     )
     args = parser.parse_args(argv)
-    workspace.project_root()  # before anything slow: are we inside the project?
+    if args.name == "list":
+        for name, scales in experiments.cases().items():
+            print(name, *sorted(scales, key=workspace.SIZES.index))
+        return
+    try:
+        workspace.project_root()  # before anything slow: are we inside the project?
+        experiments.check(args.name)
+        workspace.check_scale(args.scale, workspace.SIZES)
+    except ValueError as error:
+        parser.error(str(error))
 
     import jax
 
     jax.config.update("jax_enable_x64", True)
-    from ncutils import results
+    from ncutils.records import results
 
-    module = importlib.import_module(f"ncutils.experiments.{args.name}")
-    if args.cell not in module.CELLS:
-        parser.error(
-            f"{args.name} has no cell {args.cell!r}: choose from {', '.join(module.CELLS)}"
-        )
-    if args.scale not in results.SIZES:
-        known = ", ".join(map(repr, results.SIZES))
-        parser.error(f"argument --scale: invalid choice: {args.scale!r} (choose from {known})")
-    what = {"experiment": args.name, "cell": args.cell, "scale": args.scale}
-    config = module.Config.at(args.cell, args.scale)
+    try:
+        config = experiments.config_of(args.name, scale=args.scale)
+    except ValueError as error:
+        parser.error(f"{args.name}: {error}")
+    checkpoint = checkpoint_of(args.name, args.scale, config)
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
     started, busy = time.perf_counter(), time.process_time()
-    ds = module.run(config)
+    ds = experiments.run(args.name, scale=args.scale, checkpoint=checkpoint)
     seconds, busy = time.perf_counter() - started, time.process_time() - busy
     ds = ds.assign_attrs(processor_seconds=round(busy, 1))
-    path = results.path_of(args.name, args.cell, scale=args.scale)
-    results.save(ds, path, **what, config=config, seconds=seconds)
+    path = results.path_of(args.name, scale=args.scale)
+    results.save(ds, path, case=args.name, scale=args.scale, config=config, seconds=seconds)
+    checkpoint.unlink(missing_ok=True)  # the result is there now
     print(f"{path}: {seconds:.1f} s")
     if args.archive:
-        print(results.archive(results.read(path), **what))
+        print(results.archive(results.read(path), case=args.name, scale=args.scale))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,23 @@
+"""Labelled data: Gaussian classes, real digits and images, subsets, batches, image preparation."""
+
+from ncutils.data.sets import (
+    Dataset,
+    DownloadError,
+    balanced_batches,
+    balanced_subset,
+    four_gaussians,
+    gaussian_mixture,
+    load,
+    two_gaussians,
+)
+
+__all__ = [
+    "Dataset",
+    "DownloadError",
+    "balanced_batches",
+    "balanced_subset",
+    "four_gaussians",
+    "gaussian_mixture",
+    "load",
+    "two_gaussians",
+]

@@ -1,0 +1,1 @@
+"""Cases of P1: can kernel methods explain how the data affects neural collapse?"""

@@ -1,0 +1,1 @@
+"""Cases of P2: neural (tangent kernel) collapse."""

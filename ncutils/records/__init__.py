@@ -1,0 +1,1 @@
+"""What keeps the books: results, claims, coverage, papers, and what a result depends on."""

@@ -1,0 +1,200 @@
+"""What a number depends on, by meaning: syntax trees, not bytes. Standard library only.
+
+A result is stale when what decides its numbers has changed. That is the syntax tree, without
+docstrings, of the modules that its case reaches by imports. A comment, a docstring, the
+formatting, the address of a mirror or a module that only keeps books decides no number.
+"""
+
+import ast
+import functools
+import hashlib
+from pathlib import Path
+
+from ncutils.records.workspace import project_root
+
+PACKAGE = Path(__file__).resolve().parent.parent
+#: Modules that decide no number: the map, files and paths, book-keeping, the decorator of cases.
+OUTSIDE = ("ncutils", "ncutils._files", "ncutils.records", "ncutils.experiments")
+DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
+
+
+def _module_file(name: str) -> Path | None:
+    base = PACKAGE.parent.joinpath(*name.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+class _Meaning(ast.NodeTransformer):
+    """Leaves out docstrings and addresses, which decide no number."""
+
+    def generic_visit(self, node):
+        """Drop a docstring where one may stand, then go on below."""
+        body = getattr(node, "body", None)
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            first = body[0] if body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = body[1:]
+        return super().generic_visit(node)
+
+    def visit_Constant(self, node):
+        """An address says where a file is, its checksum what is in it."""
+        if isinstance(node.value, str) and node.value.startswith(("http://", "https://")):
+            return ast.copy_location(ast.Constant("an address"), node)
+        return node
+
+
+def _tree(path: Path) -> ast.Module:
+    stat = path.stat()
+    return _tree_of(path, (stat.st_mtime_ns, stat.st_size))
+
+
+@functools.lru_cache(maxsize=1024)
+def _tree_of(path: Path, stamp: tuple[int, int]) -> ast.Module:  # noqa: ARG001 (tells versions apart)
+    return _Meaning().visit(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def _dump(path: Path) -> str:
+    stat = path.stat()
+    return _dump_of(path, (stat.st_mtime_ns, stat.st_size))
+
+
+@functools.lru_cache(maxsize=1024)
+def _dump_of(path: Path, stamp: tuple[int, int]) -> str:
+    return ast.dump(_tree_of(path, stamp))
+
+
+def _imported(nodes) -> set[str]:
+    """Names that may be modules of `ncutils`, from every import below these nodes."""
+    names = set()
+    for top in nodes:
+        for node in ast.walk(top):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+                names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.split(".")[0] == "ncutils"}
+
+
+def source_files(*sources: str | Path, outside: tuple[str, ...] = OUTSIDE) -> list[Path]:
+    """The files of `ncutils` that these modules or files reach by imports, sorted.
+
+    Read from the syntax trees, nothing is executed.
+
+    Args:
+        sources: dotted module names inside `ncutils`, or paths of Python files.
+        outside: modules that are not followed; a package stands for what is in it, but for
+            the experiments, whose drawers hold the cases.
+
+    Raises:
+        ValueError: if a named module does not exist.
+    """
+    waiting, reached = list(sources), set()
+    while waiting:
+        source = waiting.pop()
+        path = source if isinstance(source, Path) else _module_file(source)
+        if path is None:
+            raise ValueError(f"no module {source!r} in ncutils")
+        path = path.resolve()
+        if path not in reached:
+            reached.add(path)
+            waiting += _modules([_tree(path)], outside)
+    return sorted(reached)
+
+
+def _modules(nodes, outside: tuple[str, ...] = OUTSIDE) -> list[str]:
+    below = tuple(f"{name}." for name in outside if name == "ncutils.records")
+    return [
+        name
+        for name in _imported(nodes)
+        if name not in outside and not name.startswith(below) and _module_file(name)
+    ]
+
+
+def _hash(*parts: str) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def source_digest(*sources: str | Path, outside: tuple[str, ...] = OUTSIDE) -> str:
+    """A short hash of the meaning of `source_files(*sources, outside=outside)`."""
+    files = source_files(*sources, outside=outside)
+    return _hash(*(f"{path.name}\0{_dump(path)}" for path in files))
+
+
+def _names(node) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} | {
+        word
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+        for word in [part.value]  # an annotation may be a string
+    }
+
+
+def _defined(node) -> set[str]:
+    if isinstance(node, DEFINITIONS):
+        return {node.name}
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    return {
+        part.id
+        for part in ast.walk(node)
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
+    }
+
+
+def reached_in_module(path: Path, function: str) -> list[ast.stmt]:
+    """The statements of a module that a function of it reaches by name, in their order.
+
+    Statements that define no name (a setting, say) always count.
+
+    Args:
+        path: the module's file.
+        function: a function of it.
+
+    Raises:
+        ValueError: if the module has no such function.
+    """
+    body = _tree(path).body
+    if not any(isinstance(node, ast.FunctionDef) and node.name == function for node in body):
+        raise ValueError(f"{path.name} has no function {function!r}")
+    wanted, kept = {function}, set()
+    while True:
+        new = {
+            place
+            for place, node in enumerate(body)
+            if place not in kept and (not _defined(node) or _defined(node) & wanted)
+        }
+        if not new:
+            return [body[place] for place in sorted(kept)]
+        kept |= new
+        for place in new:
+            if not isinstance(body[place], ast.Import | ast.ImportFrom):
+                wanted |= _names(body[place])
+
+
+def case_digest(name: str) -> str:
+    """What the numbers of a case depend on: the code that its function reaches, and the lock.
+
+    Args:
+        name: "KEY/MODULE/CASE", a function of a module of `ncutils.experiments`.
+
+    Returns:
+        A short hash, or "unknown" for a case that is not there.
+    """
+    module, _, function = name.rpartition("/")
+    path = _module_file("ncutils.experiments." + module.replace("/", "."))
+    lock = project_root() / "requirements.lock"
+    locked = lock.read_text(encoding="utf-8") if lock.is_file() else ""
+    if path is None:
+        return "unknown"
+    try:
+        own = reached_in_module(path, function)
+    except ValueError:
+        return "unknown"
+    reached = source_files(*_modules(own))
+    files = (f"{file.name}\0{_dump(file)}" for file in reached if file != path.resolve())
+    return _hash(name, *map(ast.dump, own), *files, locked)

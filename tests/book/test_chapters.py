@@ -1,0 +1,425 @@
+"""The frame of the chapters, the pages for readers, redirects and the page for lost readers."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ncutils.records import claims, coverage
+from ncutils.experiments import catalogue
+from tests.test_book import CONF, EXT, ROWS, build, html, read, row, squeeze, write_ledger
+from tests.test_book import write_tree as write_book
+
+sys.path.insert(0, str(EXT))
+import nc_chapter
+import nc_notation
+import nc_site
+
+ROOT = Path(__file__).resolve().parents[1]
+BOOK = ROOT / "book"
+SETTINGS = CONF.replace('"nc_book"', '"nc_book", "nc_chapter", "nc_notation", "nc_site"').replace(
+    '"dollarmath"', '"dollarmath", "substitution"'
+)
+
+INDEX = """# A book
+
+```{toctree}
+notebooks/chapter
+notebooks/bare
+ledger
+book/notation
+```
+
+```{verdict-list}
+:verdict: fails
+```
+
+```{verdict-list}
+:verdict: not computable here
+```
+
+```{coverage-gaps} not done
+```
+"""
+
+NOTATION = r"""# Notation
+
+## Common
+
+| Symbol | Meaning | In code |
+|---|---|---|
+| $d_0,\ d_1$ | input dimension, hidden units | `X.shape[1]` |
+| $\alpha$ | a weight | |
+
+## P1: the first
+
+| Symbol | Meaning |
+|---|---|
+| $\alpha$ | a weight of the first paper |
+
+## P2: the second
+
+| Symbol | Meaning |
+|---|---|
+| $\beta$ | a bias |
+"""
+
+CHAPTER = """# A chapter
+
+:::{question}
+Does $x$ do what it should?
+:::
+
+First words, with $x + d_1 y$ and $\\alpha = 1$.
+
+:::{symbols}
+$d_1$, $\\alpha$
+:::
+
+## Verdicts
+
+```{verdicts}
+```
+"""
+
+BARE = "# A chapter of no claim\n\nIt asks nothing.\n"
+
+BROKEN = """# A chapter
+
+Words before the question, with $x$.
+
+:::{question}
+Too late?
+:::
+
+:::{symbols}
+$d_1$, $\\gamma$
+:::
+"""
+
+
+def items() -> str:
+    """A list of coverage in which all figures are missing and one theorem is there."""
+    found = [{"paper": "P1", "number": "Theorem 4.1", "what": "it"}]
+    found += [
+        {
+            "paper": paper,
+            "number": f"Fig. {k}",
+            "what": "a picture",
+            "missing": "It is *lost*." if k == 3 else "Not drawn.",
+        }
+        for paper, count in coverage.FIGURES.items()
+        for k in range(1, count + 1)
+    ]
+    return yaml.safe_dump(found)
+
+
+def write_tree(folder: Path, *, chapter=CHAPTER, index=INDEX, redirects="old.html: ledger\n"):
+    """The tree of `test_book` with a notation, a list of coverage and redirects."""
+    write_book(folder, chapter=chapter, index=index)
+    (folder / "conf.py").write_text(SETTINGS.format(ext=str(EXT)), encoding="utf-8")
+    (folder / "book").mkdir()
+    for name, text in {
+        "notation.md": NOTATION,
+        "coverage.yml": items(),
+        "redirects.yml": redirects,
+    }.items():
+        (folder / "book" / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def add_page(folder: Path, name: str, text: str):
+    """One more notebook page, of no claim unless the ledger says so."""
+    notebook = json.loads((folder / "notebooks" / "chapter.ipynb").read_text(encoding="utf-8"))
+    notebook["cells"][0]["source"] = text
+    path = folder / "notebooks" / f"{name}.ipynb"
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    record = (folder / "pages" / "chapter.json").read_text(encoding="utf-8")
+    (folder / "pages" / f"{name}.json").write_text(record, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    index = INDEX.replace("notebooks/bare\n", "")
+    folder = write_tree(tmp_path_factory.mktemp("chapters") / "source", index=index)
+    done = build(folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """One tree with every mistake."""
+    index = INDEX.replace(":verdict: fails", ":verdict: perhaps")
+    index = index.replace("{coverage-gaps} not done", "{coverage-gaps} lost")
+    folder = tmp_path_factory.mktemp("broken") / "source"
+    redirects = "old.html: nowhere\nledger.html: book/notation\n../up.html: ledger\n"
+    write_tree(folder, chapter=BROKEN, index=index, redirects=redirects)
+    add_page(folder, "bare", f"{BARE}\n```{{verdicts}}\n```\n")
+    write_ledger(folder, [*ROWS, row("P3-A", "holds")], scale="smoke", commit="abc1234")
+    return build(folder)
+
+
+def test_a_chapter_opens_with_its_question(book):
+    page = read(book, "notebooks/chapter.html")
+    line = page.h1.find_next_sibling()
+    box = line.find_next_sibling()
+    assert line["class"] == ["nc-page-line"]
+    assert box["class"] == ["nc-question"]
+    assert squeeze(box).startswith("The question Does")
+    assert box.select(".math"), "formulas in it are set"
+
+
+def test_a_chapter_closes_with_the_verdicts_of_its_claims(book):
+    table = read(book, "notebooks/chapter.html").select_one("table.nc-verdicts")
+    assert [squeeze(cell) for cell in table.select("tbody th")] == [
+        "P1-A holds",
+        "P1-B fails",
+        "P1-C not decided",
+    ]
+    assert squeeze(table.caption) == (
+        "3 claims, judged at smoke scale: 1 holds , 1 fails , 1 not decided ."
+    )
+    assert [a["href"] for a in table.select("tbody a")] == [
+        f"../ledger.html#claim-p1-{name}" for name in "abc"
+    ]
+    assert "Theorem 4.1" in squeeze(table.tbody)
+    roles = {(tag.name, tag["role"]) for tag in table.select("[role]")}
+    assert {("tr", "row"), ("td", "cell"), ("th", "rowheader"), ("th", "columnheader")} <= roles
+
+
+def test_a_claim_without_another_badge_is_met_in_that_table(book):
+    assert read(book, "notebooks/chapter.html").find(id="at-p1-a").name == "a"
+    back = read(book, "ledger.html").find(id="claim-p1-a").select("a")
+    assert "notebooks/chapter.html#at-p1-a" in [a["href"] for a in back]
+
+
+def test_a_list_has_the_claims_of_one_verdict_and_no_other(book):
+    tables = read(book, "index.html").select("table.nc-verdicts")
+    assert len(tables) == 1, "and none where there are none"
+    assert [squeeze(cell) for cell in tables[0].select("tbody th")] == ["P1-B fails"]
+    text = squeeze(tables[0].tbody)
+    assert "1.5 stated = 0" in text
+    assert "because" in text
+    assert "A chapter" in text, "the chapter by its title"
+    assert "At smoke scale there is none." in read(book, "index.html").get_text()
+
+
+def test_what_is_missing_is_listed_by_reason(book):
+    lines = read(book, "index.html").select("table.nc-gaps tbody tr")
+    told = {squeeze(line.th): squeeze(line.td) for line in lines}
+    assert told["P1, Figs 4–13"] == "Not drawn."
+    assert told["P2, Fig. 3"] == "It is lost ."
+    assert not [name for name in told if "Theorem" in name]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "short"),
+    [
+        (["Fig. 6"], "Fig. 6"),
+        (["Fig. 6", "Fig. 7", "Fig. 8"], "Figs 6–8"),
+        (["Fig. 6", "Fig. 8"], "Fig. 6, Fig. 8"),
+        (["Lemma C.1", "Lemma C.2"], "Lemma C.1, Lemma C.2"),
+        (["Remark 1", "Remark 2"], "Remarks 1–2"),
+    ],
+)
+def test_numbers_in_a_row_are_written_as_a_range(numbers, short):
+    assert nc_chapter.joined(numbers) == short
+
+
+def test_symbols_lead_to_their_rows_of_the_notation(book):
+    links = read(book, "notebooks/chapter.html").select(".nc-symbols a")
+    assert [a["title"] for a in links] == [
+        "input dimension, hidden units",
+        "a weight of the first paper",
+    ]
+    for link in links:
+        page, _, mark = link["href"].partition("#")
+        assert page == "../book/notation.html"
+        assert read(book, "book/notation.html").find(id=mark).name == "tr"
+
+
+def test_symbols_are_compared_by_their_tokens():
+    assert nc_notation.plain(r"\bar Q_{cc'}") == nc_notation.plain(r"\bar  Q_{ c c' }")
+    assert nc_notation.symbols(r"d_0,\ d_1") == ["d _ 0", "d _ 1"]
+    assert nc_notation.symbols("(N, d_0)") == ["( N , d _ 0 )"]
+    assert nc_notation.plain(r"\E") != nc_notation.plain("E")
+
+
+@pytest.mark.parametrize(
+    "warning",
+    [
+        "chapter.ipynb: WARNING: a chapter opens with its question",
+        "bare.ipynb: WARNING: a chapter opens with its question",
+        "no claim of the ledger belongs to the page 'bare'",
+        "no verdict 'perhaps'; there are holds, holds with deviation, fails",
+        "no state 'lost'; there are done, in part, not done",
+        "the symbol d _ 1 is in no formula of the page",
+        r"0 rows of the notation have the symbol \gamma",
+        "redirects: old.html leads to nowhere, which is no page of the book",
+        "redirects: ledger.html is the address of another page",
+        "redirects: ../up.html is not the address of a page below the root",
+    ],
+)
+def test_what_is_not_as_it_should_be_stops_the_build(broken, warning):
+    assert broken.returncode == 1
+    assert warning in broken.stderr
+
+
+def test_a_chapter_without_verdicts_stops_the_build(tmp_path):
+    chapter = CHAPTER.replace("```{verdicts}\n```\n", "They are missing.\n")
+    index = INDEX.replace("notebooks/bare\n", "")
+    done = build(write_tree(tmp_path / "source", chapter=chapter, index=index))
+    assert done.returncode == 1
+    assert "a chapter closes with its verdicts" in done.stderr
+
+
+def test_a_redirect_leads_to_its_page(book):
+    page = read(book, "old.html")
+    assert page.select_one("meta[http-equiv=refresh]")["content"] == "0; url=ledger.html"
+    assert (html(book) / page.a["href"]).is_file()
+    assert page.a.get_text() == "All claims"
+
+
+def test_a_redirect_from_below_the_root_leads_up():
+    assert 'href="../book/ledger.html"' in nc_site.stub("old/l.html", "book/ledger", "L")
+
+
+def test_the_page_for_lost_readers_stands_by_itself(book):
+    page = read(book, "404.html")
+    assert not page.select("link[href], script[src], img, iframe")
+    assert all((html(book) / a["href"]).suffix == ".html" for a in page.select("a"))
+    known = json.loads(re.search(r"const pages = (\{.*\});", page.script.string)[1])
+    assert known["chapter"] == ["notebooks/chapter.html", "A chapter"]
+    for address, _ in known.values():
+        assert (html(book) / address).is_file()
+
+
+def test_a_title_cannot_end_the_script_of_that_page():
+    assert "</script>" not in nc_site.lost("{pages}", {"book/x": "</script>"})
+
+
+# --- the book's own pages ------------------------------------------------------
+
+
+def pages_of_the_contents() -> set[str]:
+    return set(re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text()))
+
+
+def text_of(page: str) -> str:
+    return (BOOK / f"{page}.md").read_text(encoding="utf-8")
+
+
+def test_every_redirect_leads_to_a_page_of_the_book():
+    redirects = nc_site.mapping(ROOT)
+    assert len(redirects) > 5
+    assert nc_site.mistakes(redirects, pages_of_the_contents(), {"index.html"}) == []
+    assert nc_site.mistakes({"a.html": "book/gone"}, pages_of_the_contents(), set())
+
+
+@pytest.mark.parametrize("page", sorted(catalogue.PAGES))
+def test_every_notebook_asks_and_answers(page):
+    cells = (ROOT / "notebooks" / f"{page}.py").read_text(encoding="utf-8").split("# %%")
+    assert re.match(r" \[markdown\]\n# # [^\n]+\n#\n# :::\{question\}\n", cells[1])
+    assert ":::{symbols}" in cells[1]
+    assert re.search(r"^# ## Verdicts\n(?:.*\n)*# ```\{verdicts\}\n# ```$", cells[-1], re.M)
+    assert cells[1].count("{question}") == 1
+    assert "{term}" in cells[1], "a word of the glossary"
+
+
+def archived() -> dict[str, str]:
+    ledger = json.loads((ROOT / "results" / "ledger.quick.json").read_text(encoding="utf-8"))
+    return {one["id"]: one["verdict"] for one in ledger["rows"]}
+
+
+def discussed(text: str, words: str) -> list[str]:
+    """The claims that open a paragraph in the sections whose heading has these words."""
+    sections = re.findall(rf"^## [^\n]*{words}[^\n]*\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    return re.findall(r"^\{claim\}`([^`]+)` \*\*", "\n".join(sections), re.M)
+
+
+def unexplained(text: str, verdicts: dict[str, str]) -> list[str]:
+    """Claims that fail, or deviate, without a paragraph, and paragraphs that are out of date."""
+    found = []
+    for verdict, words in (("fails", "What fails"), ("holds with deviation", "with deviation")):
+        told = discussed(text, words)
+        expected = {name for name, given in verdicts.items() if given == verdict}
+        found += [f"{name} {verdict} and has no paragraph" for name in expected - set(told)]
+        found += [f"{name} no longer {verdict}" for name in set(told) - expected]
+        found += [f"{name} has two paragraphs" for name in set(told) if told.count(name) > 1]
+    return sorted(found)
+
+
+def test_each_claim_that_fails_is_explained_and_no_other():
+    assert unexplained(text_of("not_reproduced"), archived()) == []
+
+
+def test_a_paragraph_that_is_missing_or_out_of_date_would_be_seen():
+    text = text_of("not_reproduced")
+    verdicts = archived()
+    assert unexplained(text.replace("{claim}`P3-T53-PRINTED` **", "**"), verdicts) == [
+        "P3-T53-PRINTED fails and has no paragraph"
+    ]
+    turned = {**verdicts, "P2-CE-BETTER": "holds", "P2-CE-ALIGN": "fails"}
+    assert unexplained(text, turned) == [
+        "P2-CE-ALIGN fails and has no paragraph",
+        "P2-CE-ALIGN no longer holds with deviation",
+        "P2-CE-BETTER no longer fails",
+    ]
+
+
+def test_the_worked_example_is_the_row_and_the_record_themselves():
+    text = text_of("contribute")
+    (shown,) = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.S)[1])
+    rows = yaml.load((ROOT / "claims.yml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    assert shown in rows
+    assert {**shown, "tolerance": 1.0} not in rows
+    assert shown["id"] in claims.load()
+    record = re.search(r"```python\n(.*?)```", text, re.S)[1]
+    notebook = ROOT / "notebooks" / f"{shown['page']}.py"
+    assert record in notebook.read_text(encoding="utf-8")
+
+
+COMMAND = re.compile(r"python -m ncutils\.experiments (\w+) (\w+)")
+
+
+@pytest.mark.parametrize("page", ["paths", "contribute"])
+def test_every_command_that_a_page_names_exists(page):
+    cells = {cell for page in catalogue.PAGES.values() for cell in page}
+    pairs = (ROOT / "ncutils" / "experiments" / "network_pairs.py").read_text(encoding="utf-8")
+    cells |= {f"network_pairs/{name}" for name in re.findall(r'^    "(\w+)": \(', pairs, re.M)}
+    named = COMMAND.findall(text_of(page))
+    assert named
+    assert {f"{experiment}/{cell}" for experiment, cell in named} <= cells
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"^ *make (\w+)", text_of(page), re.M)) <= targets
+
+
+def test_the_ways_through_the_book_name_sections_that_exist():
+    """A section in italics behind a link to a page is a heading of that page."""
+    named = 0
+    for path, rest in re.findall(r"\[[^]]+\]\(\.\./(notebooks/\w+)\)([^\n]*)", text_of("paths")):
+        source = (ROOT / f"{path}.py").read_text(encoding="utf-8")
+        heads = re.findall(r"^# ##+ (.*)$", source, re.M)
+        for words in re.findall(r"\*([A-Z][^*]+)\*", rest.split("](")[0]):
+            assert any(head.startswith(words) for head in heads), (path, words)
+            named += 1
+    assert named > 3
+
+
+def test_the_presets_that_the_ways_name_exist():
+    buttons = set(re.findall(r"<button[^>]*>([^<]+)</button>", text_of("play")))
+    named = re.search(r"\(play\): press (.*?)\. This", text_of("paths"))[1]
+    presets = re.findall(r"\*([^*]+)\*", named)
+    assert len(presets) > 1
+    assert set(presets) <= buttons
+
+
+def test_the_first_page_leads_on_and_stays_short():
+    text = text_of("index")
+    links = re.findall(r"\]\(([a-z_]+)", text) + re.findall(r":link: ([a-z_]+)", text)
+    assert {"paths", "ledger", "coverage", "not_reproduced", "play", "audit"} <= set(links)
+    assert len(text.split()) < 700
