@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+import jinja2
 import jupytext
 import nbformat
 import yaml
@@ -33,100 +34,10 @@ BRANCH = "launch"
 # Pages reach it through `ncutils.compat`; pyproject.toml says why it is not listed there.
 UNLISTED = "neural-tangents"
 
-WELCOME = """\
-# Run it yourself: {title}
+OPENING = Path(__file__).parent / "templates" / "opening.md"
 
-This is a page of *Neural collapse, recomputed*, without its outputs. The first cell brings the
-packages and the project, the second chooses the scale, the third computes the results that are
-not there yet, and then the page begins. {time}
-
-`SCALE = "smoke"` takes seconds and only shows that everything runs; `"paper"` has the sizes of the
-paper and wants a GPU or a cluster.
-"""
-
-INSTALL = '''\
-# Brings the packages of requirements.lock; where these versions are there, nothing is done.
-import importlib.metadata
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
-
-REPOSITORY, COMMIT = "{repository}", "{commit}"
-PINS = """
-{pins}
-""".split()
-
-
-def version(name):
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-if sys.version_info < (3, 11):
-    raise RuntimeError("this notebook needs Python 3.11 or newer")
-missing = [pin for pin in PINS if version(pin.split("==")[0]) != pin.split("==")[1]]
-if missing:
-    print(f"Installing {{len(missing)}} packages ...", flush=True)
-    owners = importlib.metadata.packages_distributions()
-    loaded = {{owner for module in set(sys.modules) for owner in owners.get(module, ())}}
-    loaded = {{re.sub("[-_.]+", "-", owner).lower() for owner in loaded}}
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, *missing], check=True)
-    if loaded & {{pin.split("==")[0] for pin in missing}}:
-        print("Some were in use in another version. The kernel starts anew: run all cells again.")
-        get_ipython().kernel.do_shutdown(True)
-else:
-    print(f"All {{len(PINS)}} packages are there, nothing to install.")
-
-# The project: the folder that this notebook lies in, or else a clone of it.
-folders = [Path.cwd(), *Path.cwd().parents, Path.cwd() / REPOSITORY.split("/")[-1]]
-found = next((folder for folder in folders if any((folder / "claims").glob("*.yml"))), None)
-if found is None:
-    if not REPOSITORY:
-        raise RuntimeError("put this notebook into the folder of the project and run it there")
-    found = folders[-1]
-    address = f"https://github.com/{{REPOSITORY}}"
-    subprocess.run(["git", "clone", "--quiet", address, str(found)], check=True)
-    subprocess.run(["git", "-C", str(found), "checkout", "--quiet", COMMIT], check=True)
-os.chdir(found)
-sys.path.insert(0, str(found))
-print(f"The project is in {{found}}")
-'''
-
-COMPUTE = """\
-# Computes what this page shows, where it is not there yet.
-from ncutils.records import results
-
-CASES = {cases}
-
-for place, case in enumerate(CASES, 1):
-    paths = (results.archive_path, results.path_of)
-    there = any(path(case, scale=SCALE).is_file() for path in paths)
-    print(f"{{place}} of {{len(CASES)}}: {{case}}", "is there" if there else "...", flush=True)
-    if there:
-        continue
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ncutils.experiments", case, "--scale", SCALE],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={{**os.environ, "TQDM_MININTERVAL": "10"}},  # a line of progress every ten seconds
-    )
-    for line in process.stdout:
-        print("   ", line, end="", flush=True)
-    if process.wait():
-        raise RuntimeError(f"{{case}} did not finish: see the lines above")
-"""
-
-POST_BUILD = """\
-#!/bin/sh
-# Without its dependencies: it would bring TensorFlow, which nothing here uses.
-exec python -m pip install --no-cache-dir --no-deps {unlisted}
-"""
+# It would bring TensorFlow, which nothing here uses.
+POST_BUILD = "#!/bin/sh\nexec python -m pip install --no-cache-dir --no-deps {unlisted}\n"
 
 README = """\
 # Notebooks to run
@@ -261,34 +172,38 @@ class Plain:
 # --- the notebooks --------------------------------------------------------------------------
 
 
-def notebook(source, record: dict, *, first: str, text: Plain):
+def opening(**values) -> list:
+    """The first cells of a notebook, `templates/opening.md` with these values in it."""
+    text = jinja2.Template(OPENING.read_text(encoding="utf-8")).render(values)
+    return jupytext.reads(text, fmt="md").cells
+
+
+def notebook(source, record: dict, *, text: Plain, **values):
     """The runnable notebook of a page.
 
     Args:
         source: the page's notebook as jupytext reads it.
         record: what `pipeline.execute` wrote of its run.
-        first: code of the first cell, which brings the packages and the project.
         text: turns the page's text into plain Markdown.
+        values: repository, commit and pins, for the first cells.
 
     Returns:
         A notebook without outputs.
     """
-    new = nbformat.v4
     title = re.search(r"^# (.+)$", source.cells[0].source, flags=re.MULTILINE)
-    welcome = WELCOME.format(title=title[1] if title else record["page"], time=time_needed(record))
-    needs = json.dumps(plan.cases_of(record["page"]), indent=4)
-    done = new.new_notebook(metadata={"kernelspec": source.metadata["kernelspec"]})
-    done.cells = [
-        new.new_markdown_cell(welcome),
-        new.new_code_cell(first),
-        new.new_code_cell(f'SCALE = "{record["scale"]}"', metadata={"tags": ["parameters"]}),
-        new.new_code_cell(COMPUTE.format(cases=needs)),
-    ]
+    done = nbformat.v4.new_notebook(metadata={"kernelspec": source.metadata["kernelspec"]})
+    done.cells = opening(
+        title=title[1] if title else record["page"],
+        time=time_needed(record),
+        scale=record["scale"],
+        cases=json.dumps(plan.cases_of(record["page"]), indent=4),
+        **values,
+    )
     for cell in source.cells:
         if cell.cell_type == "markdown":
-            done.cells.append(new.new_markdown_cell(text(cell.source)))
+            done.cells.append(nbformat.v4.new_markdown_cell(text(cell.source)))
         elif "parameters" not in cell.metadata.get("tags", ()):
-            done.cells.append(new.new_code_cell(cell.source))
+            done.cells.append(nbformat.v4.new_code_cell(cell.source))
     for number, cell in enumerate(done.cells):
         cell.id = f"cell-{number}"  # nbformat draws lots, and the same book should have the same
     nbformat.validate(done)
@@ -316,7 +231,7 @@ def write(root: Path, source: Path, ledger: Sequence[dict] = ()) -> None:
         ledger: rows of the ledger.
     """
     name, wanted, text, index = repository(root), needed(root), Plain(root, ledger), {}
-    first = INSTALL.format(repository=name, commit=head(root), pins="\n".join(wanted))
+    values = {"repository": name, "commit": head(root), "pins": "\n".join(wanted)}
     listed = [pin for pin in wanted if not pin.startswith(UNLISTED)]
     files = {
         "launch/README.md": README,
@@ -329,7 +244,7 @@ def write(root: Path, source: Path, ledger: Sequence[dict] = ()) -> None:
         if about.is_file():
             record = json.loads(about.read_text(encoding="utf-8"))
             page_source = jupytext.read(root / "notebooks" / f"{page}.py")
-            made = notebook(page_source, record, first=first, text=text)
+            made = notebook(page_source, record, text=text, **values)
             files[f"launch/{page}.ipynb"] = nbformat.writes(made) + "\n"
             index[page] = {"buttons": buttons(page, name)}
     files["launch/index.json"] = json.dumps(index, indent=1)

@@ -17,11 +17,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from html import escape
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
+import jinja2
 import yaml
 from bs4 import BeautifulSoup, Tag
 from pypdf import PdfReader
@@ -39,20 +40,8 @@ SCREEN_ONLY = (
     "script, style, link, form, [hidden], .only-dark, .headerlink, details.hide, "
     "button, .nc-offers, .nc-pdf, .nc-recorded, .toctree-wrapper"
 )
-HEAD = """\
-<!doctype html>
-<html lang="en" data-theme="light"><head><meta charset="utf-8"><title>{title}</title>
-<link rel="stylesheet" href="{html}_static/pygments.css">
-<link rel="stylesheet" href="{html}_static/nc.css">
-<link rel="stylesheet" href="{html}_static/print.css">
-<style>{style}</style>
-<script>{settings}
-MathJax.options = {{...MathJax.options, enableMenu: false, enableAssistiveMml: false}};</script>
-<script defer src="{html}_static/mathjax/tex-chtml-full.js"></script></head>
-<body><header class="title-page"><p class="title">{title}</p>{front}</header>
-<nav class="contents"><h1>Contents</h1><ol>{contents}</ol></nav>
-<main class="bd-content">{body}</main></body></html>
-"""
+DOCUMENT = Path(__file__).parent / "templates" / "print.html"
+# Puts the page numbers into the contents.
 NUMBER = "for (const [name, page] of Object.entries(arguments[0])) " + (
     "document.querySelector(`.contents a[href='#${name}'] span + span`).textContent = page;"
 )
@@ -85,8 +74,8 @@ def adapt(article: Tag, page: str, depth: int, names: dict[str, set[str]], html:
     for node in article.select(SCREEN_ONLY):
         node.decompose()
     for node in article.select(".nc-provenance a"):  # downloads, with the dot before each
-        if str(node.previous_sibling).strip() == "·":
-            node.previous_sibling.extract()
+        if isinstance(before := node.previous_sibling, str):
+            before.replace_with(before.rstrip("· \n"))
         node.decompose()
     for node in article.find_all(True):
         for key in ("for", "aria-labelledby", "aria-describedby", "title", "download"):
@@ -109,6 +98,8 @@ def adapt(article: Tag, page: str, depth: int, names: dict[str, set[str]], html:
                 continue
             ending = f"--{name}" if name in names[target] else ""
             node["href"] = f"#{target.replace('/', '-')}{ending}"
+    heading = article.find(re.compile("h[1-6]"))
+    article.attrs = {"id": page.replace("/", "-"), "title": " ".join(heading.get_text().split())}
 
 
 def document(html: Path, toc: Path, *, title: str, front: Sequence[str] = ()) -> str:
@@ -126,35 +117,17 @@ def document(html: Path, toc: Path, *, title: str, front: Sequence[str] = ()) ->
     if lacking := [page for page in articles if articles[page] is None]:
         raise ValueError(f"no article in {', '.join(lacking)}")
     names = {page: {node["id"] for node in articles[page].select("[id]")} for page in articles}
+    for page, _, depth in order:
+        adapt(articles[page], page, depth, names, address)
     # A page without formulas brings no settings of MathJax.
     settings = re.search(r"<script>(window\.MathJax = .*?)</script>", "".join(read.values()), re.S)
-    body, contents, style, before = [], [], [], ""
-    for page, part, depth in order:
-        article, anchor = articles[page], page.replace("/", "-")
-        adapt(article, page, depth, names, address)
-        heading = " ".join(article.find(re.compile("h[1-6]")).get_text().split())
-        if part != before:
-            body.append(f'<h1 class="part">{escape(part)}</h1>')
-            contents.append(f'<li class="part">{escape(part)}</li>')
-        contents.append(
-            f'<li class="depth-{depth}"><a href="#{anchor}">'
-            f"<span>{escape(heading)}</span><span></span></a></li>"
-        )
-        left, right = (json.dumps(text, ensure_ascii=False) for text in (title, heading))
-        style.append(
-            f"#{anchor} {{ page: {anchor}; }} @page {anchor} {{ @top-left {{ content: {left}; }} "
-            f"@top-right {{ content: {right}; }} }}"
-        )
-        article.attrs, before = {"id": anchor}, part
-        body.append(str(article))
-    return HEAD.format(
-        title=escape(title),
+    return jinja2.Template(DOCUMENT.read_text(encoding="utf-8"), autoescape=True).render(
+        title=title,
+        front=front,
         html=address,
-        style="\n".join(style),
-        settings=settings[1] if settings else "window.MathJax = {};",
-        front="".join(f"<p>{escape(text)}</p>" for text in front),
-        contents="\n".join(contents),
-        body="\n".join(body),
+        mathjax=settings[1] if settings else "window.MathJax = {};",
+        quoted=partial(json.dumps, ensure_ascii=False),  # strings of CSS
+        chapters=[(articles[page], part, depth) for page, part, depth in order],
     )
 
 
@@ -208,8 +181,10 @@ def print_page(driver) -> bytes:
 
 def page_numbers(pdf: PdfReader) -> dict[str, int]:
     """Page number, from 1, of every named place."""
-    places = pdf.named_destinations
-    return {name: pdf.get_destination_page_number(place) + 1 for name, place in places.items()}
+    return {
+        name.removeprefix("/"): pdf.get_destination_page_number(place) + 1
+        for name, place in pdf.named_destinations.items()
+    }
 
 
 def make(html: Path, toc: Path, target: Path, *, title: str, front: Sequence[str] = ()) -> int:

@@ -9,11 +9,11 @@ alone, so that it shows what moved whatever the figure looks like.
 
 import argparse
 import base64
-import html
 import io
 import json
 from pathlib import Path
 
+import jinja2
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -31,20 +31,7 @@ ATOL = 1e-8
 RTOL_SINGLE = 1e-3
 
 LINES = 12  # a matrix with at most so many rows is drawn as lines
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Figures: old, new, difference</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; }}
-body {{ max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }}
-img {{ max-width: 100%; display: block; }}
-.differs {{ color: #b3261e; }}
-td, th {{ padding: 0.1rem 0.8rem 0.1rem 0; text-align: left; }}
-</style></head><body>
-<h1>Figures: old, new, difference</h1>
-<p>{summary}</p>
-{figures}
-</body></html>
-"""
+FLIP = Path(__file__).parent / "templates" / "flip.html"
 
 
 def figures_dir() -> Path:
@@ -178,55 +165,49 @@ def panel(ax, values: xr.DataArray, title: str) -> None:
         ax.figure.colorbar(ax.imshow(rows, aspect="auto", interpolation="nearest"), ax=ax)
 
 
-def picture(old: xr.DataArray | None, new: xr.DataArray | None, name: str) -> str:
-    """Up to three panels for one variable as an `img` element with the picture inside."""
-    shown = {title: one for title, one in (("old", old), ("new", new)) if one is not None}
-    if len(shown) == 2 and old.shape == new.shape:
-        shown["new − old"] = new.copy(data=new.values.astype(float) - old.values.astype(float))
+def picture(shown: dict[str, xr.DataArray], name: str) -> str:
+    """A panel for each array, as the data of a picture."""
     fig = Figure(figsize=(4 * len(shown), 2.8), layout="constrained")
     for place, (title, values) in enumerate(shown.items(), 1):
         panel(fig.add_subplot(1, len(shown), place), values, f"{name}: {title}")
     store = io.BytesIO()
     fig.savefig(store, format="png", dpi=80)
-    code = base64.b64encode(store.getvalue()).decode()
-    alt = html.escape(f"{name}: {', '.join(shown)}")
-    return f'<img alt="{alt}" src="data:image/png;base64,{code}">'
+    return base64.b64encode(store.getvalue()).decode()
 
 
-def section(name: str, old: xr.Dataset | None, new: xr.Dataset | None) -> tuple[bool, str]:
-    """Whether a figure differs, and its part of the page."""
+def compared(old: xr.Dataset | None, new: xr.Dataset | None) -> dict:
+    """What the page shows of one figure: notes on what differs, a table, and pictures."""
     if old is None or new is None:
         notes = ["no reference yet" if old is None else "a reference without a figure"]
     else:
         notes = changes(new, old)
     rows, pictures = [], []
-    for variable in dict.fromkeys([*(new or {}), *(old or {})]):
-        a, b = (None if one is None else one.get(variable) for one in (old, new))
-        if a is not None and b is not None and a.shape == b.shape:
-            gap, largest = distance(b, a), size(a)
-            part = gap / largest if largest else gap and np.inf
-            rows.append(f"<tr><td>{variable}</td><td>{gap:.3g}</td><td>{part:.3g}</td></tr>")
-        if all(one is None or one.dtype.kind in "fiub" for one in (a, b)):
-            pictures.append(picture(a, b, str(variable)))
-    words = html.escape("; ".join(notes)) or "the same within the tolerance"
-    head = "<tr><th>variable</th><th>largest difference</th><th>relative</th></tr>"
-    return bool(notes), (
-        f"<h2>{html.escape(name)}</h2><p{' class=differs' if notes else ''}>{words}</p>"
-        f"<table>{head}{''.join(rows)}</table>{''.join(pictures)}"
-    )
+    for variable in dict.fromkeys([*(old or {}), *(new or {})]):
+        sides = {"old": old and old.get(variable), "new": new and new.get(variable)}
+        shown = {title: one for title, one in sides.items() if one is not None}
+        if len({one.shape for one in shown.values()}) == 1 and len(shown) == 2:
+            gap, largest = distance(shown["new"], shown["old"]), size(shown["old"])
+            rows.append((variable, gap, gap / largest if largest else gap and np.inf))
+            if all(one.dtype.kind in "fiub" for one in shown.values()):
+                new_values, old_values = (shown[side].astype(float) for side in ("new", "old"))
+                shown["new − old"] = new_values.copy(data=new_values.values - old_values.values)
+        if all(one.dtype.kind in "fiub" for one in shown.values()):
+            alt = f"{variable}: {', '.join(shown)}"
+            pictures.append((alt, picture(shown, str(variable))))
+    return {"notes": notes, "rows": rows, "pictures": pictures}
 
 
 def flip(figures: Path, tests: Path) -> str:
     """The whole page for a folder of figures and their references; what differs comes first."""
     new, old = drawn(figures), accepted(tests)
-    sections = [
-        section(name, *(read(files[name]) if name in files else None for files in (old, new)))
+    shown = {
+        name: compared(*(read(files[name]) if name in files else None for files in (old, new)))
         for name in sorted(new.keys() | old.keys())
-    ]
-    parts = [text for _, text in sorted(sections, key=lambda one: not one[0])]
-    differing = sum(differs for differs, _ in sections)
-    summary = f"{differing} of {len(sections)} figures differ from their references."
-    return PAGE.format(summary=summary, figures="\n".join(parts))
+    }
+    ordered = dict(sorted(shown.items(), key=lambda item: not item[1]["notes"]))
+    page = jinja2.Template(FLIP.read_text(encoding="utf-8"), autoescape=True)
+    differing = sum(bool(one["notes"]) for one in shown.values())
+    return page.render(figures=ordered, differing=differing)
 
 
 def main() -> None:
