@@ -10,10 +10,11 @@ from pathlib import Path
 import yaml
 from packaging.requirements import Requirement
 
+from requirements import resolve
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LOCK = (ROOT / "requirements.lock").read_text()
-PINS = {name: version for name, _, version in (p.partition("==") for p in requirements.pins(LOCK))}
+PINS = {name: version for name, _, version in (p.partition("==") for p in resolve.pins(LOCK))}
 
 
 def canonical(name):
@@ -25,14 +26,14 @@ def test_conda_gets_the_pins_of_the_lock():
     (pip,) = [one["pip"] for one in environment["dependencies"] if isinstance(one, dict)]
     guard, *listed = pip
     assert guard == "--constraint requirements/without-tensorflow.txt"
-    assert sorted(listed) == sorted(requirements.pins(LOCK))
-    assert f"python={requirements.PYTHON}" in environment["dependencies"]
+    assert sorted(listed) == sorted(resolve.pins(LOCK))
+    assert f"python={resolve.PYTHON}" in environment["dependencies"]
 
 
 def test_environment_yml_is_made_from_the_lock():
-    assert (ROOT / "environment.yml").read_text() == requirements.environment_yml(LOCK)
-    assert requirements.environment_yml(LOCK.replace("jax==", "jaxx==")) != (
-        requirements.environment_yml(LOCK)
+    assert (ROOT / "environment.yml").read_text() == resolve.environment_yml(LOCK)
+    assert resolve.environment_yml(LOCK.replace("jax==", "jaxx==")) != (
+        resolve.environment_yml(LOCK)
     )
 
 
