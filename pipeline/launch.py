@@ -162,6 +162,8 @@ class Plain:
 
     def _cited(self, key: str) -> tuple[str, str]:
         """`Ada and Others`, as a citation in the text names the authors, and the year."""
+        if key not in self.works:
+            return key, ""  # the book itself will say so
         authors = [
             " ".join(map(str, one.rich_last_names)) for one in self.works[key].persons["author"]
         ]
