@@ -92,7 +92,9 @@ def provenance_of(page: str, scale: str) -> list[dict[str, str]]:
         if not path.is_file():
             path = workspace.build_dir(scale) / "results" / f"{case}.nc"
         with h5py.File(path) as file:
-            found.append({name: str(file.attrs[name]) for name in keep})
+            # netCDF has numbers as vectors of one entry
+            values = {name: file.attrs[name] for name in keep}
+            found.append({n: str(v.item() if hasattr(v, "item") else v) for n, v in values.items()})
     return found
 
 

@@ -102,7 +102,7 @@ claims.record("P1-INIT", scale=SCALE, value=score, control=wrong, n=start.size)
 end = published.isel(width=0, target=0, epoch=-1)
 gap = end.nc1 - end.nngp
 
-figures = {}
+drawings = {}
 with figures.style():
     for activation in end.activation.values:
         fig, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.1))
@@ -122,9 +122,9 @@ with figures.style():
         left.set(ylabel=r"$\log_{10}\,\mathcal{NC}_1$", title=f"{names[activation]}, trained")
         right.set(title="the same minus NNGP")
         left.legend()
-        figures[activation] = fig
+        drawings[activation] = fig
 figures.save(
-    figures["erf"],
+    drawings["erf"],
     "p1-fig2c",
     scale=SCALE,
     data=end.sel(activation="erf"),
@@ -135,7 +135,7 @@ figures.save(
 
 # %% tags=["hide-input", "remove-output"]
 figures.save(
-    figures["relu"],
+    drawings["relu"],
     "p1-fig3c",
     scale=SCALE,
     data=end.sel(activation="relu"),
