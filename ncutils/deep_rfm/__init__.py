@@ -1,5 +1,6 @@
 """Deep recursive feature machines (layers), the map of their Gram matrix (gram_map), theory."""
 
+from ncutils.data import standardise
 from ncutils.deep_rfm import gram_map, theory
 from ncutils.deep_rfm.layers import (
     MATRICES,
@@ -12,7 +13,6 @@ from ncutils.deep_rfm.layers import (
     layers,
     memory,
     random_features,
-    standardise,
 )
 
 __all__ = [
