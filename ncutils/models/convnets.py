@@ -196,6 +196,7 @@ VGG_STAGES = {
 
 def vgg(
     depth: int,
+    thin: int = 1,
     *,
     channels: int = 1,
     num_classes: int = 10,
@@ -212,6 +213,7 @@ def vgg(
 
     Args:
         depth: 11 or 16.
+        thin: divides all widths, for a network to try things with.
         hidden: widths of the affine layers.
         channels, num_classes, initialisation, momentum, dtype, key: as for `resnet`.
 
@@ -225,13 +227,14 @@ def vgg(
     """
     if depth not in VGG_STAGES:
         raise ValueError(f"VGG{depth} is not here: choose one of {', '.join(map(str, VGG_STAGES))}")
+    hidden = [width // thin for width in hidden]
     sizes = (*hidden, channels, num_classes)
     options = {"initialisation": initialisation, "momentum": momentum, "dtype": dtype}
 
     def build(make):
         layers, width = [], channels
         for stage in VGG_STAGES[depth]:
-            for wider in stage:
+            for wider in (full // thin for full in stage):
                 layers.append(make.unit(width, wider, bias=True))
                 width = wider
             layers.append(Pool("max"))
@@ -244,20 +247,20 @@ def vgg(
     return _made(build, features=hidden[-1], sizes=sizes, key=key, **options)
 
 
-def vgg11(*, key: PRNGKeyArray, **options) -> ConvNet:
+def vgg11(thin: int = 1, *, key: PRNGKeyArray, **options) -> ConvNet:
     """VGG11 with batch norm and n = 256 features; options as for `vgg`."""
-    return vgg(11, key=key, **options)
+    return vgg(11, thin, key=key, **options)
 
 
-def vgg16(*, key: PRNGKeyArray, **options) -> ConvNet:
+def vgg16(thin: int = 1, *, key: PRNGKeyArray, **options) -> ConvNet:
     """VGG16 with batch norm and n = 256 features; options as for `vgg`."""
-    return vgg(16, key=key, **options)
+    return vgg(16, thin, key=key, **options)
 
 
 def densenet40(
-    *,
     blocks: Sequence[int] = (6, 6, 6),
     growth: int = 12,
+    *,
     squeeze: int = 2,
     channels: int = 1,
     num_classes: int = 10,
