@@ -8,6 +8,7 @@ from ncutils.data.sets import (
     four_gaussians,
     gaussian_mixture,
     load,
+    random_batches,
     two_gaussians,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "four_gaussians",
     "gaussian_mixture",
     "load",
+    "random_batches",
     "two_gaussians",
 ]

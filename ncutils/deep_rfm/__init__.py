@@ -3,30 +3,30 @@
 from ncutils.deep_rfm import gram_map, theory
 from ncutils.deep_rfm.layers import (
     MATRICES,
-    SCALES,
+    NORMALISATIONS,
     WEIGHTS,
     DeepRFM,
     Layer,
-    Recipe,
+    Layout,
     deep_rfm,
-    layers,
     memory,
     random_features,
+    run_layers,
     standardise,
 )
 
 __all__ = [
     "MATRICES",
-    "SCALES",
+    "NORMALISATIONS",
     "WEIGHTS",
     "DeepRFM",
     "Layer",
-    "Recipe",
+    "Layout",
     "deep_rfm",
     "gram_map",
-    "layers",
     "memory",
     "random_features",
+    "run_layers",
     "standardise",
     "theory",
 ]
