@@ -79,6 +79,18 @@ def one_hot(y: Int[Array, " n"], *, num_classes: int, dtype=float) -> Float[Arra
     return (y[:, None] == jnp.arange(num_classes)[None, :]).astype(dtype)
 
 
+def signed_one_hot(y: Int[Array, " n"], *, num_classes: int, dtype=float) -> Float[Array, "n c"]:
+    """The n×C targets of a regression on classes: 1 at the label, -1 elsewhere.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import linalg
+        >>> linalg.signed_one_hot(jnp.array([0, 2]), num_classes=3).tolist()
+        [[1.0, -1.0, -1.0], [-1.0, -1.0, 1.0]]
+    """
+    return 2 * one_hot(y, num_classes=num_classes, dtype=dtype) - 1
+
+
 def class_averager(y: Int[Array, " n"], *, num_classes: int, dtype=float) -> Float[Array, "n c"]:
     r"""The n×C matrix A with $A_{ic} = 1/n_c$ if sample i is of class c, else 0.
 

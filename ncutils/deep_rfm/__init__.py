@@ -1,5 +1,6 @@
 """Deep recursive feature machines (layers), the map of their Gram matrix (gram_map), theory."""
 
+from ncutils.data import standardise
 from ncutils.deep_rfm import gram_map, theory
 from ncutils.deep_rfm.layers import (
     MATRICES,
@@ -12,7 +13,6 @@ from ncutils.deep_rfm.layers import (
     memory,
     random_features,
     run_layers,
-    standardise,
 )
 
 __all__ = [
@@ -27,6 +27,5 @@ __all__ = [
     "memory",
     "random_features",
     "run_layers",
-    "standardise",
     "theory",
 ]

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ncutils import agop, linalg
+from ncutils import agop, data, linalg
 
 WEIGHTS = {"relu": ("uniform", "gaussian"), "cosine": ("cauchy", "gaussian")}
 MATRICES = ("agop", "identity", "random")
@@ -122,24 +122,6 @@ class DeepRFM:
     readout: Layer
 
 
-@jax.jit
-def standardise(
-    X: Float[Array, "n d"], *others: Float[Array, "_ d"]
-) -> tuple[Float[Array, "_ d"], ...]:
-    """Coordinates shifted and scaled to mean 0 and standard deviation 1 over the rows of X.
-
-    Coordinates that are constant over X become zero. Other sets, such as test inputs, are
-    moved by the same numbers.
-
-    Source: P3 Appendix D. The released code scales test inputs by their own mean and
-        deviation over 100 samples.
-    """
-    mean, std = X.mean(axis=0, keepdims=True), X.std(axis=0, ddof=1, keepdims=True)
-    usable = std > 1e-12 * jnp.max(jnp.abs(X))
-    scale = jnp.where(usable, 1 / jnp.where(usable, std, 1.0), 0.0)
-    return tuple((Z - mean) * scale for Z in (X, *others))
-
-
 def memory(n: int, d: int, *, recipe: Layout, kept: int = 1, itemsize: int = 8) -> float:
     """Estimate of the memory that `run_layers` needs, in GiB, with so many layers kept.
 
@@ -171,7 +153,7 @@ def run_layers(
     """
     _check(X, y, num_classes, depth, test, when_singular)
     _check_memory(memory(*X.shape, recipe=recipe, itemsize=X.dtype.itemsize), X, memory_limit)
-    targets = 2 * linalg.one_hot(y, num_classes=num_classes, dtype=X.dtype) - 1
+    targets = linalg.signed_one_hot(y, num_classes=num_classes, dtype=X.dtype)
     return _layers(X, targets, test, depth, recipe, when_singular, key)
 
 
@@ -256,7 +238,7 @@ def _check_memory(needed, X, limit):
 def _layers(X, targets, test, depth, recipe, when_singular, key):
     how = {"kernel": recipe.kernel, "bandwidth": recipe.bandwidth}
     for number in range(depth + 1):
-        X, test = _unit_rows(X), None if test is None else _unit_rows(test)
+        X, test = data.unit_rows(X), None if test is None else data.unit_rows(test)
         fit = agop.kernel_ridge if number == depth else agop.kernel_ridge_agop
         try:
             found = fit(X, targets, **how, ridge=recipe.ridge, check=when_singular == "refuse")
@@ -282,12 +264,6 @@ def _layers(X, targets, test, depth, recipe, when_singular, key):
             test = random_features(_times(test, factors), recipe=recipe, key=draw)
         yield Layer(after_agop=inner, after_map=mapped, M=M, **fitted)
         X = mapped
-
-
-@jax.jit
-def _unit_rows(X):
-    norm = jnp.linalg.norm(X, axis=1, keepdims=True)
-    return X / jnp.where(norm > 0, norm, 1.0)  # no ReLU fires for a row: it stays zero
 
 
 def _matrix(M, X, recipe, key):
