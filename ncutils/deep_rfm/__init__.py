@@ -1,6 +1,5 @@
 """Deep recursive feature machines (layers), the map of their Gram matrix (gram_map), theory."""
 
-from ncutils.data import standardise
 from ncutils.deep_rfm import gram_map, theory
 from ncutils.deep_rfm.layers import (
     MATRICES,
