@@ -9,6 +9,7 @@ from ncutils.data.sets import (
     four_gaussians,
     gaussian_mixture,
     load,
+    random_batches,
     two_gaussians,
 )
 
@@ -21,6 +22,7 @@ __all__ = [
     "gaussian_mixture",
     "load",
     "pool",
+    "random_batches",
     "resize",
     "sorted_by_class",
     "split",

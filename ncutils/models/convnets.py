@@ -41,28 +41,29 @@ class ConvNet(eqx.Module):
 
 
 class Unit(eqx.Module):
-    """A map, batch norm, ReLU."""
+    """A map, batch norm or none, ReLU or nothing."""
 
     map: Conv | Dense
-    norm: BatchNorm
+    norm: BatchNorm | None
+    rectified: bool = eqx.field(static=True, default=True)
 
     def __call__(self, x, seen=None):
         """The image of one example."""
-        return jax.nn.relu(normed(self.map, self.norm, x, seen))
+        x = self.map(x) if self.norm is None else normed(self.map, self.norm, x, seen)
+        return jax.nn.relu(x) if self.rectified else x
 
 
 class Residual(eqx.Module):
     """Two convolutions with batch norm, added to the input or to a 1 × 1 convolution of it."""
 
     first: Unit
-    second: Conv
-    norm: BatchNorm
-    shortcut: Conv | None
+    second: Unit
+    shortcut: Unit | Conv | None
 
     def __call__(self, x, seen=None):
         """The image of one example."""
-        z = normed(self.second, self.norm, self.first(x, seen), seen)
-        return jax.nn.relu(z + (x if self.shortcut is None else self.shortcut(x)))
+        z = self.second(self.first(x, seen), seen)
+        return jax.nn.relu(z + (x if self.shortcut is None else self.shortcut(x, seen)))
 
 
 class Before(eqx.Module):
@@ -175,8 +176,8 @@ def resnet(
                 options = {"size": 1, "stride": stride, "bias": True, "features": None}
                 shortcut = make.conv(width, wider, **options) if stride == 2 else None
                 first = make.unit(width, wider, stride=stride)
-                second = make.conv(wider, wider)
-                layers.append(Residual(first, second, make.norm(wider), shortcut))
+                second = Unit(make.conv(wider, wider), make.norm(wider), rectified=False)
+                layers.append(Residual(first, second, shortcut))
                 width = wider
         return [*layers, Pool("all")], make.dense(width, num_classes)
 
