@@ -1,8 +1,4 @@
-"""What the book reads from the staged tree, and how it writes numbers.
-
-The tree holds, beside ``_config.yml``, ``ledger.json`` and the folders
-``figures/`` and ``pages/``. Nothing here knows about Sphinx.
-"""
+"""How the book writes numbers, times and seeds. Nothing here knows about Sphinx."""
 
 import ast
 import json
@@ -18,14 +14,6 @@ VERDICTS = {
     "fails": ("fails", "nc-fails"),
     "not decided at this scale": ("not decided", "nc-undecided"),
     "not computable here": ("not computable", "nc-absent"),
-}
-
-#: The papers, as table captions and row headings name them.
-PAPERS = {
-    "P1": "Kothapalli & Tirer, Can kernel methods explain how the data affects neural collapse?",
-    "P2": "Seleznova et al., Neural (tangent kernel) collapse",
-    "P3": "Beaglehole et al., Average gradient outer product as a mechanism for deep neural "
-    "collapse",
 }
 
 RELATIONS = {"==": "=", "<=": "≤", ">=": "≥"}
@@ -154,35 +142,3 @@ def distance(row: dict) -> float | None:
         return tolerance - abs(value - expected)
     side = 1 if row["relation"] == "<=" else -1
     return side * (expected - value) + tolerance
-
-
-class Ledger:
-    """The judged claims of one build."""
-
-    def __init__(self, path: Path):
-        """Read ``path``; an absent file leaves a ledger without rows."""
-        self.path = path
-        content = read_json(path)
-        self.found = content is not None
-        self.header = {key: value for key, value in (content or {}).items() if key != "rows"}
-        self.rows = {row["id"]: row for row in (content or {}).get("rows", [])}
-
-    def of(self, paper: str) -> list[dict]:
-        """The rows of one paper, in the order of the ledger."""
-        return [row for row in self.rows.values() if row["paper"] == paper]
-
-    def papers(self) -> list[str]:
-        """The papers that have a row, in the order of PAPERS, strangers last."""
-        seen = {row["paper"]: None for row in self.rows.values()}
-        return [p for p in PAPERS if p in seen] + [p for p in seen if p not in PAPERS]
-
-    def count(self, paper: str | None, verdict: str) -> int:
-        """How many rows of a paper (all with None) carry ``verdict``."""
-        return sum(
-            row["verdict"] == verdict and paper in (None, row["paper"])
-            for row in self.rows.values()
-        )
-
-    def carried(self, claim: str) -> list[str]:
-        """The claims that rest on this one."""
-        return [name for name, row in self.rows.items() if claim in (row.get("depends") or [])]

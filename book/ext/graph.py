@@ -1,8 +1,9 @@
-"""How claims rest on each other: ``{claim-graph} P1`` draws it, ``{claim-list} P1`` tells it.
+"""How claims rest on each other: ``{claim-graph}`` draws it for each paper, and tells it in words.
 
 A claim stands to the right of everything it rests on. The picture is SVG in the page,
 made when the book is: its colours are those of the style sheet, so that it follows the
 light and the dark page, and each claim is a link to its row of the ledger.
+``{claim-legend}`` shows the marks of the verdicts.
 """
 
 from collections import defaultdict
@@ -11,9 +12,11 @@ from html import escape
 from itertools import pairwise
 
 from docutils import nodes
-from nc_data import PAPERS, VERDICTS, slug
-from nc_nodes import badge, logger, make, verdict_mark
 from sphinx.util.docutils import SphinxDirective
+
+from .ledger import MACROS, Ledger, LedgerReader
+from .numbers import VERDICTS, slug
+from .typeset import reference, typeset
 
 #: The icons of the verdicts on a square of 16, filled where the flag says so; as in nc.css.
 ICONS = {
@@ -35,10 +38,6 @@ FRAME, LETTER = 29, 7.4
 LARGEST = 80
 
 Edge = tuple[str, str]  # a claim and one that rests on it
-
-
-class graph(nodes.General, nodes.Element):
-    """A picture whose links wait for the addresses of the rows."""
 
 
 def edges_of(rows: dict[str, dict], paper: str | None = None) -> list[Edge]:
@@ -151,7 +150,7 @@ def course_path(points: list[tuple[float, float, float]]) -> str:
     return path
 
 
-def claim_box(row: dict, address: str | None, left: float, right: float, y: float) -> str:
+def claim_box(row: dict, tag: str, address: str | None, left: float, right: float, y: float) -> str:
     """One claim: a frame, the icon of its verdict, its id without the paper's, and words."""
     word, css = VERDICTS[row["verdict"]]
     icon, filled = ICONS[css]
@@ -160,7 +159,7 @@ def claim_box(row: dict, address: str | None, left: float, right: float, y: floa
     shape = (
         f'<rect width="{right - left:.0f}" height="{HEIGHT}" rx="5"/>'
         f'<path d="{icon}" transform="translate(5 5) scale(.875)"{look}/>'
-        f'<text x="22" y="16">{escape(label_of(row))}</text><title>{words}</title>'
+        f'<text x="22" y="16">{escape(row["id"].removeprefix(f"{tag}-"))}</text><title>{words}</title>'
     )
     frame = f'class="{css}" transform="translate({left:.0f} {y - HEIGHT / 2:.0f})"'
     if address is None:
@@ -168,29 +167,27 @@ def claim_box(row: dict, address: str | None, left: float, right: float, y: floa
     return f'<a {frame} href="{escape(address)}" aria-label="{words}">{shape}</a>'
 
 
-def label_of(row: dict) -> str:
-    """The id without the paper's, which the picture has as its title."""
-    return row["id"].removeprefix(f"{row['paper']}-")
-
-
-def sides(places: dict[str, tuple[int, float]], rows: dict) -> list[tuple[float, float]]:
+def sides(places: dict[str, tuple[int, float]], tag: str) -> list[tuple[float, float]]:
     """The left and the right side of each layer of a family, as wide as its longest label."""
     found, left = [], float(MARGIN)
     for layer in range(1 + max(place for place, _ in places.values())):
-        labels = [label_of(rows[claim]) for claim, (place, _) in places.items() if place == layer]
-        right = left + FRAME + LETTER * max(map(len, labels))
+        claims = [claim for claim, (place, _) in places.items() if place == layer]
+        right = left + FRAME + LETTER * max(len(one.removeprefix(f"{tag}-")) for one in claims)
         found.append((left, right))
         left = right + GAP
     return found
 
 
-def svg(edges: list[Edge], rows: dict[str, dict], addresses: dict[str, str], label: str) -> str:
+def svg(edges: list[Edge], rows: dict[str, dict], tag: str, addresses: dict[str, str]) -> str:
     """The picture of one paper, families below each other."""
+    label = (
+        f"How {len({claim for pair in edges for claim in pair})} claims of {tag} rest on each other"
+    )
     boxes, lines, top, widest = [], [], MARGIN + HEIGHT / 2, 0.0
     tip = f"nc-tip-{slug(label)}"
     for family in families(edges):
         places, courses = placed(family)
-        columns = sides(places, rows)
+        columns = sides(places, tag)
         widest = max(widest, columns[-1][1])
         for (first, _), course in zip(family, courses, strict=True):
             path = course_path([(*columns[place], top + height * STEP) for place, height in course])
@@ -198,7 +195,7 @@ def svg(edges: list[Edge], rows: dict[str, dict], addresses: dict[str, str], lab
             lines.append(f'<path d="{path}"{shaky} marker-end="url(#{tip})"/>')
         for claim, (place, height) in places.items():
             spot = (*columns[place], top + height * STEP)
-            boxes.append(claim_box(rows[claim], addresses.get(claim), *spot))
+            boxes.append(claim_box(rows[claim], tag, addresses.get(claim), *spot))
         deepest = max(height for course in courses for _, height in course)
         top += (deepest + 1.2) * STEP
     wide, high = widest + MARGIN, top - 1.2 * STEP + HEIGHT / 2 + MARGIN
@@ -212,89 +209,55 @@ def svg(edges: list[Edge], rows: dict[str, dict], addresses: dict[str, str], lab
     )
 
 
-class PaperDirective(SphinxDirective):
-    """What the picture and the list share: a paper, and its edges."""
+class GraphDirective(SphinxDirective, LedgerReader):
+    """``{claim-graph}`` or ``{claim-graph} KEY``: pictures, each with the same in words."""
 
-    required_arguments = 1
+    optional_arguments = 1
 
-    def edges(self) -> list[Edge]:
-        """The edges of the paper, or none and a warning."""
-        ledger, paper = self.env.app.nc_ledger, self.arguments[0]
-        self.env.note_dependency(str(ledger.path))
-        self.env.nc_generated.add(self.env.docname)
-        problem = None
+    def run(self):
+        """For each paper a picture and a list."""
+        made, rows = [], self.ledger(generated=True).rows
+        for paper in self.papers():
+            edges, tag = self.edges(paper), self.ledger().papers[paper]["tag"]
+            lines = {claim: [one for one, then in edges if then == claim] for claim in rows}
+            lines = {claim: others for claim, others in lines.items() if others}
+            if lines:
+                made.append(reference("graph", paper, self.env.docname, nodes.Text(tag)))
+                made += typeset("claim_list", self, tag=tag, rows=rows, lines=lines)
+        return made
+
+    def edges(self, paper: str) -> list[Edge]:
+        """The edges of a paper, or none and a warning."""
+        problem, found = None, []
         try:
-            found = edges_of(ledger.rows, paper)
+            found = edges_of(self.ledger().rows, paper)
         except ValueError as error:
-            found, problem = [], str(error)
+            problem = str(error)
         count = len({claim for pair in found for claim in pair})
-        if not problem and not found:
+        if self.arguments and not problem and not found:
             problem = f"no claim of {paper!r} rests on another"
         if count > LARGEST:
             problem = f"{count} claims of {paper} are too many for one picture of {LARGEST}"
         if problem:
-            logger.warning("%s", problem, location=self.get_location(), type="nc_graph")
+            self.warn("%s", problem)
         return found
-
-
-class GraphDirective(PaperDirective):
-    """``{claim-graph} P1``: the picture."""
-
-    def run(self):
-        edges = self.edges()
-        return [graph("", paper=self.arguments[0])] if edges else []
-
-
-class ListDirective(PaperDirective):
-    """``{claim-list} P1``: the same in words, for each claim what it rests on."""
-
-    def run(self):
-        rows, lines = self.env.app.nc_ledger.rows, defaultdict(list)
-        for first, then in self.edges():
-            lines[then].append(first)
-        items = []
-        for claim in (claim for claim in rows if claim in lines):
-            line = make("li", badge(rows[claim]), " rests on ")
-            for other in lines[claim]:
-                line += [badge(rows[other]), nodes.Text(" ")]
-            items.append(line)
-        words = f"{self.arguments[0]} in words: {len(items)} claims and what they rest on"
-        return [make("details", make("summary", words), make("ul", *items), classes=["nc-rests"])]
 
 
 class LegendDirective(SphinxDirective):
     """``{claim-legend}``: the marks of the verdicts."""
 
     def run(self):
-        line = make("p", classes=["nc-legend"])
-        for verdict in VERDICTS:
-            line += [verdict_mark(verdict), nodes.Text(" ")]
-        return [line]
+        """One line."""
+        text = (
+            '<p class="nc-legend">{% for name in verdicts %}{{ nc.verdict(name) }} {% endfor %}</p>'
+        )
+        return typeset(MACROS + text, self)
 
 
-def draw(app, doctree, docname) -> None:
-    """Draw every picture, now that all rows have an address."""
-    rows = app.nc_ledger.rows
-    for node in list(doctree.findall(graph)):
-        paper, addresses = node["paper"], {}
-        for claim, (page, anchor) in app.env.nc_rows.items():
-            here = "" if page == docname else app.builder.get_relative_uri(docname, page)
-            addresses[claim] = f"{here}#{anchor}"
-        edges = edges_of(rows, paper)
-        label = f"How {len({c for e in edges for c in e})} claims of {paper} rest on each other"
-        picture = nodes.raw("", svg(edges, rows, addresses, label), format="html")
-        title = make("p", make("strong", paper), " ", PAPERS.get(paper, ""))
-        holder = make("div", picture, classes=["nc-graph"], tabindex="0", role="region")
-        holder["attributes"]["aria-label"] = f"Graph of the claims of {paper}; scrolls sideways"
-        node.replace_self(make("div", title, holder, classes=["nc-graph-figure"]))
-
-
-def setup(app):
-    """Register the directives; the picture is drawn when all pages are known."""
-    app.setup_extension("nc_book")
-    app.add_node(graph)
-    app.add_directive("claim-graph", GraphDirective)
-    app.add_directive("claim-list", ListDirective)
-    app.add_directive("claim-legend", LegendDirective)
-    app.connect("doctree-resolved", draw)
-    return {"parallel_read_safe": False, "parallel_write_safe": True, "env_version": 1}
+def picture(ledger: Ledger, paper: str, addresses: dict[str, str]) -> nodes.Node:
+    """The picture of a paper in a box that scrolls, now that all rows have an address."""
+    about = ledger.papers[paper]
+    (figure,) = typeset("graph", paper=about)
+    drawn = svg(edges_of(ledger.rows, paper), ledger.rows, about["tag"], addresses)
+    figure[-1] += nodes.raw("", drawn, format="html")
+    return figure
