@@ -10,6 +10,7 @@ run that was killed between two steps goes on where it was.
 
 import argparse
 import ast
+import dataclasses
 import fcntl
 import functools
 import hashlib
@@ -27,7 +28,12 @@ from ncutils import experiments
 from ncutils.records import digest as meaning
 from ncutils.records import papers, workspace
 
-STAGING = tuple(f"pipeline/{name}.py" for name in ("stage", "launch"))
+STAGING = (
+    "pipeline/stage.py",
+    "pipeline/launch.py",
+    "pipeline/templates/opening.md",
+    "requirements/resolve.py",
+)
 STARTED = re.compile(r"^Job \d+: (.+)$")
 PROGRESS = re.compile(r"^(\d+ of \d+ steps) \(\d+%\) done$")
 ROUTINE = re.compile(
@@ -69,38 +75,67 @@ def pages() -> list[str]:
     return named
 
 
-def _loads(page: str) -> list[tuple[str, str | None]]:
-    """The cases that a page loads, and at which size: None for the book's scale."""
+@dataclasses.dataclass(frozen=True)
+class Uses:
+    """What a page names, read from its source.
+
+    Attributes:
+        loads: the cases that it loads, and at which size: None for the book's scale.
+        runs: the cases that it runs itself.
+        drawers: the papers whose figures it draws.
+    """
+
+    loads: tuple[tuple[str, str | None], ...]
+    runs: tuple[str, ...]
+    drawers: tuple[str, ...]
+
+
+def uses(page: str) -> Uses:
+    """What a page names.
+
+    Raises:
+        ValueError: naming the line, where a case's name is not written out.
+    """
     path = source_of(page)
     stat = path.stat()
-    return _loads_of(path, (stat.st_mtime_ns, stat.st_size))
+    return _uses(path, (stat.st_mtime_ns, stat.st_size))
 
 
 @functools.cache
-def _loads_of(path: Path, stamp: tuple[int, int]) -> list[tuple[str, str | None]]:  # noqa: ARG001
-    found = []
+def _uses(path: Path, stamp: tuple[int, int]) -> Uses:  # noqa: ARG001 (tells versions apart)
+    loads, runs, drawers = [], [], []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "results.load"):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "figures":
+            drawers.append(node.attr)
+        if not isinstance(node, ast.Call):
             continue
-        size = next((word.value for word in node.keywords if word.arg == "scale"), None)
+        called = ast.unparse(node.func)
+        if called not in ("results.load", "experiments.run"):
+            continue
         name = node.args[0] if node.args else None
         if not (isinstance(name, ast.Constant) and isinstance(name.value, str)):
             raise ValueError(
                 f"notebooks/{path.parent.name}/{path.name}, line {node.lineno}: write the case's "
-                'name out, results.load("KEY/MODULE/CASE", scale=SCALE)'
+                f'name out, {called}("KEY/MODULE/CASE", scale=…)'
             )
-        found.append((name.value, size.value if isinstance(size, ast.Constant) else None))
-    return list(dict.fromkeys(found))
+        size = next((word.value for word in node.keywords if word.arg == "scale"), None)
+        if called == "results.load":
+            loads.append((name.value, size.value if isinstance(size, ast.Constant) else None))
+        else:
+            runs.append(name.value)
+    return Uses(*(tuple(dict.fromkeys(found)) for found in (loads, runs, drawers)))
 
 
 def cases_of(page: str) -> list[str]:
     """The cases that a page needs at the book's scale.
 
     Raises:
-        ValueError: naming the page, for a case that is not there or lacks a scale.
+        ValueError: naming the page, for a case that is not there or lacks a scale, or that
+            the page runs itself and that is not there.
     """
-    names = [name for name, size in _loads(page) if size is None]
-    for name in names:
+    used = uses(page)
+    names = [name for name, size in used.loads if size is None]
+    for name in (*names, *used.runs):
         try:
             _known(name)
         except ValueError as error:
@@ -115,7 +150,7 @@ def _known(name: str) -> str:
 
 def longer_runs(page: str) -> list[tuple[str, str]]:
     """The archived runs of a size of their own that a page shows."""
-    return [(name, size) for name, size in _loads(page) if size is not None]
+    return [(name, size) for name, size in uses(page).loads if size is not None]
 
 
 def archived(scale: str, case: str) -> Path:
@@ -141,21 +176,27 @@ def case_key(scale: str, case: str) -> str:
 
 
 def page_key(scale: str, page: str) -> str:
-    """Key of an executed notebook: its source, its results, and the claims it judges."""
+    """Key of an executed notebook: its source, its results, and the claims it judges.
+
+    Its source is the page, the code that it imports, the figures of the papers that it draws
+    and the cases that it runs itself.
+    """
     root = workspace.project_root()
     source = source_of(page)
     key, _, name = page.partition("/")
     rows = papers.read(papers.claims_folder() / f"{key}.yml").get("claims") or []
     used = [*cases_of(page), *(case for case, _ in longer_runs(page))]
+    drawers = [root / "ncutils" / "figures" / f"{name}.py" for name in uses(page).drawers]
     return digest(
         scale,
         source,
         meaning.source_digest(source, outside=("ncutils", "ncutils.experiments")),
+        *(meaning.source_digest(path, outside=("ncutils",)) for path in drawers if path.is_file()),
         *sorted((root / "ncutils").rglob("*.mplstyle")),
         root / "pipeline" / "execute.py",
         json.dumps([row for row in rows if row.get("page") == name], default=str),
         root / "requirements.lock",
-        *(case_key(scale, case) for case in cases_of(page)),
+        *(case_key(scale, case) for case in (*cases_of(page), *uses(page).runs)),
         *(
             file
             for case in used

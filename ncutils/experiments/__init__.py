@@ -17,6 +17,7 @@ Its name is its address: ``KEY/MODULE/CASE`` is the function ``CASE`` in
 
 import ast
 import dataclasses
+import functools
 import importlib
 import inspect
 from collections.abc import Callable
@@ -46,24 +47,26 @@ def case(*, smoke, quick, paper, workstation=None) -> Callable:
     return mark
 
 
-def _decorator(node: ast.stmt) -> ast.Call | None:
-    """The call of `case` above a function, if there is one."""
-    for mark in getattr(node, "decorator_list", []) if isinstance(node, ast.FunctionDef) else []:
-        if isinstance(mark, ast.Call) and getattr(mark.func, "id", "") == "case":
-            return mark
-    return None
+@functools.lru_cache(maxsize=1024)
+def _marked(file: Path, stamp: tuple[int, int]) -> dict[str, frozenset[str]]:  # noqa: ARG001
+    """The functions of a file that `case` marks, each with its scales; read again if it changed."""
+    return {
+        node.name: frozenset(word.arg for word in mark.keywords if word.arg)
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+        for mark in node.decorator_list
+        if isinstance(mark, ast.Call) and getattr(mark.func, "id", "") == "case"
+    }
 
 
 def cases(folder: Path = FOLDER) -> dict[str, frozenset[str]]:
     """Every case and the scales that it has, read from the source; nothing is imported."""
-    return {
-        f"{file.parent.name}/{file.stem}/{node.name}": frozenset(
-            word.arg for word in call.keywords if word.arg
-        )
-        for file in sorted(folder.glob("*/*.py"))
-        for node in ast.parse(file.read_text(encoding="utf-8")).body
-        if (call := _decorator(node))
-    }
+    found = {}
+    for file in sorted(folder.glob("*/*.py")):
+        stat = file.stat()
+        for name, scales in _marked(file, (stat.st_mtime_ns, stat.st_size)).items():
+            found[f"{file.parent.name}/{file.stem}/{name}"] = scales
+    return found
 
 
 def check(name: str, *, folder: Path = FOLDER) -> str:

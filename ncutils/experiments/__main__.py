@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ncutils import experiments
-from ncutils.records import workspace
+from ncutils.records import digest, workspace
 
 
 def checkpoint_of(name: str, scale: str, config) -> Path:
-    """Where a long training of this configuration keeps its state between two starts."""
-    settings = hashlib.sha256(repr(config).encode()).hexdigest()[:12]
+    """Where a long training keeps its state between two starts.
+
+    Configuration and code are in its name: a state of other code is not gone on from.
+    """
+    decided = f"{config!r} {digest.case_digest(name)}"
+    settings = hashlib.sha256(decided.encode()).hexdigest()[:12]
     folder = workspace.project_root() / "_build" / scale / "checkpoints"
     return folder / f"{name.replace('/', '.')}-{settings}.eqx"
 
@@ -50,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         config = experiments.config_of(args.name, scale=args.scale)
     except ValueError as error:
         parser.error(f"{args.name}: {error}")
+    source = digest.case_digest(args.name)  # before the run, whatever is edited meanwhile
     checkpoint = checkpoint_of(args.name, args.scale, config)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     started, busy = time.perf_counter(), time.process_time()
@@ -57,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     seconds, busy = time.perf_counter() - started, time.process_time() - busy
     ds = ds.assign_attrs(processor_seconds=round(busy, 1))
     path = results.path_of(args.name, scale=args.scale)
-    results.save(ds, path, case=args.name, scale=args.scale, config=config, seconds=seconds)
+    what = {"case": args.name, "scale": args.scale, "config": config, "source": source}
+    results.save(ds, path, seconds=seconds, **what)
     checkpoint.unlink(missing_ok=True)  # the result is there now
     print(f"{path}: {seconds:.1f} s")
     if args.archive:

@@ -262,10 +262,8 @@ class Judge:
         if over is not None:
             value, control, spread, n = _over(over, value, control, spread, n, of)
         for name, number in (("value", value), ("control", control), ("spread", spread)):
-            if getattr(number, "size", 1) != 1:
-                raise ValueError(
-                    f"claim {claim_id}: {name} has shape {number.shape}, not one number"
-                )
+            if (shape := getattr(number, "shape", ())) and getattr(number, "size", 1) != 1:
+                raise ValueError(f"claim {claim_id}: {name} has shape {shape}, not one number")
         found = Measurement(
             scale=self.scale,
             value=_number(value),
@@ -307,12 +305,13 @@ def not_computable(claim_id: str, *, scale: str, why: str) -> Recorded:
 def _over(over: str, value, control, spread, n, of):
     """Means over the repeats, with standard error and number, where they follow."""
     if over in getattr(value, "dims", ()):
-        n = value.sizes[over]
-        spread = value.std(over, ddof=1) / n**0.5 if spread is None else spread
+        n = int(value.count(over).min())  # a repeat that is masked does not count
+        if spread is None and n > 1:
+            spread = value.std(over, ddof=1) / n**0.5
         value = value.mean(over)
     elif n is None:
-        first = of[0] if isinstance(of, list | tuple) else of
-        if over not in first.sizes:
+        first = next(iter(of), None) if isinstance(of, list | tuple) else of
+        if first is None or over not in getattr(first, "sizes", ()):
             raise ValueError(f"neither the value nor the result has the dimension {over!r}")
         n = first.sizes[over]
     if over in getattr(control, "dims", ()):

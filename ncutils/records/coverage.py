@@ -1,8 +1,9 @@
 """How much of the papers is recomputed: their own lists of figures and statements, judged.
 
 The list `coverage` of `claims/KEY.yml` has one item for each figure and each numbered
-statement. Which claims belong to an item is told by the claims' own `number`, or listed; whether it is done, and
-at which scale, follows from the ledger, so there is no place where it could be typed.
+statement. Which claims belong to an item is told by the claims' own `number`, or listed;
+whether it is done, and at which scale, follows from the ledger, so there is no place where it
+could be typed.
 """
 
 import re

@@ -8,6 +8,7 @@ formatting, the address of a mirror or a module that only keeps books decides no
 import ast
 import functools
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from ncutils.records.workspace import project_root
@@ -15,7 +16,9 @@ from ncutils.records.workspace import project_root
 PACKAGE = Path(__file__).resolve().parent.parent
 #: Modules that decide no number: the map, files and paths, book-keeping, the decorator of cases.
 OUTSIDE = ("ncutils", "ncutils._files", "ncutils.records", "ncutils.experiments")
-DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+IMPORTS = (ast.Import, ast.ImportFrom)
+ADDRESS = "an address"
 
 
 def _module_file(name: str) -> Path | None:
@@ -26,23 +29,45 @@ def _module_file(name: str) -> Path | None:
     return None
 
 
+def _is_address(node) -> bool:
+    return (
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and node.value.startswith(("http://", "https://"))
+    )
+
+
 class _Meaning(ast.NodeTransformer):
     """Leaves out docstrings and addresses, which decide no number."""
 
     def generic_visit(self, node):
         """Drop a docstring where one may stand, then go on below."""
-        body = getattr(node, "body", None)
         if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            first = body[0] if body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = body[1:]
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:]
         return super().generic_visit(node)
 
     def visit_Constant(self, node):
         """An address says where a file is, its checksum what is in it."""
-        if isinstance(node.value, str) and node.value.startswith(("http://", "https://")):
-            return ast.copy_location(ast.Constant("an address"), node)
-        return node
+        return ast.copy_location(ast.Constant(ADDRESS), node) if _is_address(node) else node
+
+    def visit_Tuple(self, node):
+        """One more mirror decides as little as another address."""
+        return self._several(node)
+
+    def visit_List(self, node):
+        """As for a tuple."""
+        return self._several(node)
+
+    def _several(self, node: ast.Tuple | ast.List):
+        if node.elts and all(map(_is_address, node.elts)):
+            return ast.copy_location(ast.Constant(ADDRESS), node)
+        return self.generic_visit(node)
 
 
 def _tree(path: Path) -> ast.Module:
@@ -65,7 +90,12 @@ def _dump_of(path: Path, stamp: tuple[int, int]) -> str:
     return ast.dump(_tree_of(path, stamp))
 
 
-def _imported(nodes) -> set[str]:
+@functools.lru_cache(maxsize=1024)
+def _imports_of(path: Path, stamp: tuple[int, int]) -> frozenset[str]:
+    return frozenset(_imported([_tree_of(path, stamp)]))
+
+
+def _imported(nodes: Iterable[ast.AST]) -> set[str]:
     """Names that may be modules of `ncutils`, from every import below these nodes."""
     names = set()
     for top in nodes:
@@ -99,15 +129,17 @@ def source_files(*sources: str | Path, outside: tuple[str, ...] = OUTSIDE) -> li
         path = path.resolve()
         if path not in reached:
             reached.add(path)
-            waiting += _modules([_tree(path)], outside)
+            stat = path.stat()
+            waiting += _modules(_imports_of(path, (stat.st_mtime_ns, stat.st_size)), outside)
     return sorted(reached)
 
 
-def _modules(nodes, outside: tuple[str, ...] = OUTSIDE) -> list[str]:
+def _modules(names: Iterable[str], outside: tuple[str, ...] = OUTSIDE) -> list[str]:
+    """Those of the names that are modules to be followed."""
     below = tuple(f"{name}." for name in outside if name == "ncutils.records")
     return [
         name
-        for name in _imported(nodes)
+        for name in names
         if name not in outside and not name.startswith(below) and _module_file(name)
     ]
 
@@ -126,30 +158,49 @@ def source_digest(*sources: str | Path, outside: tuple[str, ...] = OUTSIDE) -> s
 
 
 def _names(node) -> set[str]:
-    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} | {
-        word
-        for part in ast.walk(node)
-        if isinstance(part, ast.Constant) and isinstance(part.value, str)
-        for word in [part.value]  # an annotation may be a string
+    parts = list(ast.walk(node))
+    texts = (part.value for part in parts if isinstance(part, ast.Constant))
+    return {part.id for part in parts if isinstance(part, ast.Name)} | {
+        text
+        for text in texts
+        if isinstance(text, str)  # an annotation may be a string
     }
 
 
 def _defined(node) -> set[str]:
+    """The names that a statement of a module gives a meaning to."""
     if isinstance(node, DEFINITIONS):
         return {node.name}
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-    return {
-        part.id
-        for part in ast.walk(node)
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
-    }
+    if isinstance(node, IMPORTS):
+        return {_bound(alias) for alias in node.names}
+    names = set()
+    for part in ast.walk(node):  # an assignment, or what stands below an `if` or a `try`
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+            names.add(part.id)
+        elif isinstance(part, (*DEFINITIONS, *IMPORTS)):
+            names |= _defined(part)
+    return names
+
+
+def _bound(alias: ast.alias) -> str:
+    return (alias.asname or alias.name).split(".")[0]
+
+
+def _only(node: ast.stmt, wanted: set[str]) -> ast.stmt:
+    """Of an import, the names that are wanted; any other statement as it is."""
+    if isinstance(node, ast.Import):
+        return ast.Import([alias for alias in node.names if _bound(alias) in wanted])
+    if isinstance(node, ast.ImportFrom):
+        names = [alias for alias in node.names if _bound(alias) in wanted or alias.name == "*"]
+        return ast.ImportFrom(node.module, names, node.level)
+    return node
 
 
 def reached_in_module(path: Path, function: str) -> list[ast.stmt]:
     """The statements of a module that a function of it reaches by name, in their order.
 
-    Statements that define no name (a setting, say) always count.
+    Statements that define no name (a setting, say) always count; of an import only the names
+    that are reached do.
 
     Args:
         path: the module's file.
@@ -166,13 +217,13 @@ def reached_in_module(path: Path, function: str) -> list[ast.stmt]:
         new = {
             place
             for place, node in enumerate(body)
-            if place not in kept and (not _defined(node) or _defined(node) & wanted)
+            if place not in kept and (not (names := _defined(node)) or names & wanted)
         }
         if not new:
-            return [body[place] for place in sorted(kept)]
+            return [_only(body[place], wanted) for place in sorted(kept)]
         kept |= new
         for place in new:
-            if not isinstance(body[place], ast.Import | ast.ImportFrom):
+            if not isinstance(body[place], IMPORTS):
                 wanted |= _names(body[place])
 
 
@@ -195,6 +246,6 @@ def case_digest(name: str) -> str:
         own = reached_in_module(path, function)
     except ValueError:
         return "unknown"
-    reached = source_files(*_modules(own))
+    reached = source_files(*_modules(_imported(own)))
     files = (f"{file.name}\0{_dump(file)}" for file in reached if file != path.resolve())
     return _hash(name, *map(ast.dump, own), *files, locked)

@@ -50,7 +50,7 @@ def device() -> str:
     return platform.machine() + " CPU" if first.platform == "cpu" else str(kind)
 
 
-def provenance(*, case: str, scale: str, config, seconds: float) -> dict:
+def provenance(*, case: str, scale: str, config, seconds: float, source: str | None = None) -> dict:
     """The attributes that every result file carries.
 
     Args:
@@ -58,6 +58,7 @@ def provenance(*, case: str, scale: str, config, seconds: float) -> dict:
         config: the frozen dataclass that decided the numbers; its field `seeds`, or
             else `seed`, is repeated as an attribute of its own.
         seconds: wall-clock time of the run.
+        source: `digest.case_digest(case)` when the run began; that of now, if it is not given.
 
     Returns:
         A dict of strings and numbers, with the keys of `REQUIRED`.
@@ -69,7 +70,7 @@ def provenance(*, case: str, scale: str, config, seconds: float) -> dict:
         "scale": workspace.check_scale(scale, workspace.SIZES),
         "config": json.dumps(fields, sort_keys=True, default=str),
         "commit": workspace.commit(),
-        "source": digest.case_digest(case),
+        "source": source or digest.case_digest(case),
         "seeds": str(seeds),
         "device": device(),
         "dtype": fields.get("dtype", "float64"),

@@ -44,6 +44,7 @@ def environment_yml(lock: str) -> str:
 
 
 def main() -> None:
+    """Make the lock and the environment; more options for uv come from the command line."""
     root = Path(__file__).resolve().parent.parent
     with tempfile.TemporaryDirectory() as folder:
         print("making a throw-away environment with uv ...", flush=True)

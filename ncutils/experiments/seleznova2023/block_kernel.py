@@ -1,8 +1,4 @@
-r"""P2, sections 3.1–3.2: the spectrum of a block kernel, its three rates, local elasticity.
-
-Cells: ``rates`` (Table 1 and the rates (13)–(15) under gradient descent), ``elasticity``
-(steps on single samples of a small network that learns digits, against its own kernel).
-"""
+r"""P2, sections 3.1–3.2: the spectrum of a block kernel, its three rates, local elasticity."""
 
 from dataclasses import dataclass
 
@@ -16,54 +12,50 @@ from tqdm import tqdm
 from ncutils import block_ntk, data, linalg, models, training
 from ncutils.block_ntk import BlockKernel
 from ncutils.experiments import case
-from ncutils.records import workspace
 
-CELLS = ("rates", "elasticity")
 PARTS = ("global", "class", "sample")
+EPOCHS = (0, 5, 10, 20, 40, 80, 160, 320)
 
 
 @dataclass(frozen=True)
-class Config:
-    """What decides the numbers of one cell.
+class Rates:
+    """Table 1 on kernels with random values, and the rates (13)–(15) under gradient descent.
 
     Attributes:
-        cell: one of `CELLS`.
         seeds: one for each repeat.
         classes, per_class: C and m.
-        values: the three kernel values of the rates.
-        steps: gradient steps of the rates.
+        values: the three kernel values of the descent.
+        steps: of gradient descent.
+    """
+
+    seeds: tuple[int, ...]
+    classes: int = 4
+    per_class: int = 6
+    values: tuple[float, float, float] = (2.0, 1.0, 0.3)
+    steps: int = 120
+
+
+@dataclass(frozen=True)
+class Elasticity:
+    """Steps on single samples of a small network that learns digits, against its own kernel.
+
+    Attributes:
+        seeds: one for each network.
+        per_class: digits of each of the ten classes.
         width: units of both hidden layers.
-        epochs: when the network is looked at.
+        epochs: when the network is measured.
         learning_rate, momentum: of its training.
         nudge: step on one sample, in units of 1 / γ_d.
     """
 
-    cell: str
     seeds: tuple[int, ...]
-    classes: int
     per_class: int
-    values: tuple[float, float, float] = (2.0, 1.0, 0.3)
-    steps: int = 120
-    width: int = 0
-    epochs: tuple[int, ...] = ()
+    width: int
+    epochs: tuple[int, ...] = EPOCHS
+    classes: int = 10
     learning_rate: float = 0.2
     momentum: float = 0.9
     nudge: float = 1e-4
-
-    @classmethod
-    def at(cls, cell: str, scale: str) -> "Config":
-        """The configuration of a cell at a scale."""
-        level = workspace.SCALES.index(workspace.check_scale(scale))
-        if cell == "rates":
-            return cls(cell, seeds=tuple(range((2, 5, 20)[level])), classes=4, per_class=6)
-        return cls(
-            cell,
-            seeds=tuple(range((2, 4, 10)[level])),
-            classes=10,
-            per_class=(4, 10, 20)[level],
-            width=(32, 64, 256)[level],
-            epochs=(0, 5, 10, 20, 40, 80, 160, 320)[:: (3, 1, 1)[level]],
-        )
 
 
 def table_error(K: np.ndarray, kernel: BlockKernel, m: int, C: int) -> float:
@@ -77,7 +69,13 @@ def table_error(K: np.ndarray, kernel: BlockKernel, m: int, C: int) -> float:
     return float(max(gap, np.abs(np.linalg.eigvalsh(K) - np.sort(listed)).max()) / global_)
 
 
-def _rates(config: Config) -> xr.Dataset:
+@case(
+    smoke=Rates(seeds=(0, 1)),
+    quick=Rates(seeds=tuple(range(5))),
+    paper=Rates(seeds=tuple(range(20))),
+)
+def rates(config: Rates) -> xr.Dataset:
+    """The three rates and the errors of Table 1, a row for each repeat."""
     C, m = config.classes, config.per_class
     N, labels = C * m, np.repeat(np.arange(config.classes), config.per_class)
     kernel = BlockKernel(*config.values)
@@ -97,10 +95,10 @@ def _rates(config: Config) -> xr.Dataset:
         R = jnp.asarray(rng.normal(size=(C, N)) + rng.normal(size=(C, C))[:, labels])
         path = block_ntk.gradient_descent(R, kernel, rate=rate, steps=config.steps, m=m, C=C)
         split = block_ntk.residual_parts(path, m=m, C=C)
-        found = np.stack([np.asarray(p) for p in (split.global_, split.class_, split.sample)])
-        size[i] = np.sqrt((found**2).sum(axis=(2, 3)))
+        parts = np.stack([np.asarray(p) for p in (split.global_, split.class_, split.sample)])
+        size[i] = np.sqrt((parts**2).sum(axis=(2, 3)))
         for j, law in enumerate((powers, powers[[1, 0, 2]])):
-            error[i, j] = np.abs(found - found[:, :1] * law[:, :, None, None]).max()
+            error[i, j] = np.abs(parts - parts[:, :1] * law[:, :, None, None]).max()
     return xr.Dataset(
         {
             "table_error": (("repeat", "table"), table),
@@ -132,7 +130,7 @@ def tangent_kernel(model, X: Float[Array, "n d"]) -> Float[Array, "n n c c"]:
     return jnp.einsum("ikp,jsp->ijks", flat, flat)
 
 
-def elasticity_of(model, start, X, targets, *, nudge=Config.nudge):  # noqa: ARG001 - as `fit` calls it
+def elasticity_of(model, start, X, targets, *, nudge=1e-4):  # noqa: ARG001 - as `fit` calls it
     r"""What a step on one sample does to the outputs at the others, and the kernel's forecast.
 
     The pull of sample i on sample j is
@@ -165,34 +163,40 @@ def elasticity_of(model, start, X, targets, *, nudge=Config.nudge):  # noqa: ARG
     equal = -rate * jnp.einsum("ij,ik->ijk", traced, residual)
     pull = -jnp.einsum("ijk,ik->ij", moved, residual) / rate
     pull /= jnp.sum(residual**2, axis=1)[:, None]
-    same = targets @ targets.T - jnp.eye(len(X), dtype=X.dtype)
-    masks = (jnp.eye(len(X), dtype=X.dtype), same, 1 - targets @ targets.T)
-    means = lambda M: jnp.stack([jnp.sum(M * mask) / jnp.sum(mask) for mask in masks])  # noqa: E731
+    y, C = jnp.argmax(targets, axis=1), targets.shape[1]
     size = jnp.linalg.norm(moved.ravel())
     outputs = jnp.eye(targets.shape[1], dtype=X.dtype)[None, None]
     return {
         "traced": traced,
-        "values": means(traced),
-        "pull": means(pull),
+        "values": linalg.block_values(traced, y, num_classes=C),
+        "pull": linalg.block_values(pull, y, num_classes=C),
         "forecast_error": jnp.stack(
             [jnp.linalg.norm((moved - guess).ravel()) / size for guess in (full, equal)]
         ),
         "cross": jnp.sqrt(
-            jnp.sum((kernel * (1 - outputs)) ** 2)
-            / (targets.shape[1] - 1)
-            / jnp.sum((kernel * outputs) ** 2)
+            jnp.sum((kernel * (1 - outputs)) ** 2) / (C - 1) / jnp.sum((kernel * outputs) ** 2)
         ),
         "loss": training.mean_squared_error(before, targets),
     }
 
 
-def _elasticity(config: Config) -> xr.Dataset:
+@case(
+    smoke=Elasticity(seeds=(0, 1), per_class=4, width=32, epochs=EPOCHS[::3]),
+    quick=Elasticity(seeds=tuple(range(4)), per_class=10, width=64),
+    paper=Elasticity(seeds=tuple(range(10)), per_class=20, width=256),
+)
+def elasticity(config: Elasticity) -> xr.Dataset:
+    """`elasticity_of` each network along its training, a row for each."""
     whole = data.load("digits")
     C = config.classes
     recipe = training.Recipe(
         learning_rate=config.learning_rate, epochs=config.epochs[-1], momentum=config.momentum
     )
-    found = []
+
+    def measure(model, start, X, targets):
+        return elasticity_of(model, start, X, targets, nudge=config.nudge)
+
+    records = []
     for seed in tqdm(config.seeds, desc="elasticity"):
         draw, weights = jax.random.split(jax.random.key(seed))
         subset = data.balanced_subset(whole, config.per_class, key=draw)
@@ -206,12 +210,9 @@ def _elasticity(config: Config) -> xr.Dataset:
             key=weights,
         )
         targets = linalg.one_hot(jnp.asarray(subset.y)[order], num_classes=C).astype(X.dtype)
-        found.append(
-            training.fit(
-                network, X, targets, recipe, measure=elasticity_of, record_at=config.epochs
-            ).records
-        )
-    both = {name: np.stack([run[name] for run in found]) for name in found[0]}
+        done = training.fit(network, X, targets, recipe, measure=measure, record_at=config.epochs)
+        records.append(done.records)
+    both = {name: np.stack([run[name] for run in records]) for name in records[0]}
     pictures = both.pop("traced")[0][[0, -1]]
     by = ("repeat", "epoch")
     last = {
@@ -232,46 +233,3 @@ def _elasticity(config: Config) -> xr.Dataset:
             "when": ["before", "after"],
         },
     )
-
-
-_RUN = {"rates": _rates, "elasticity": _elasticity}
-
-
-def run(config: Config) -> xr.Dataset:
-    """Run one cell.
-
-    Args:
-        config: `Config.at(cell, scale)`, or any other.
-
-    Returns:
-        Arrays with one row a repeat.
-
-    Raises:
-        ValueError: for a cell that is not in `CELLS`.
-    """
-    if config.cell not in _RUN:
-        raise ValueError(f"no cell {config.cell!r}: choose one of {', '.join(CELLS)}")
-    return _RUN[config.cell](config)
-
-
-# The cases, with the configurations of this module's cells.
-
-
-@case(
-    smoke=Config.at("rates", "smoke"),
-    quick=Config.at("rates", "quick"),
-    paper=Config.at("rates", "paper"),
-)
-def rates(config: Config) -> xr.Dataset:
-    """Run the cell of this name."""
-    return run(config)
-
-
-@case(
-    smoke=Config.at("elasticity", "smoke"),
-    quick=Config.at("elasticity", "quick"),
-    paper=Config.at("elasticity", "paper"),
-)
-def elasticity(config: Config) -> xr.Dataset:
-    """Run the cell of this name."""
-    return run(config)

@@ -1,12 +1,13 @@
 r"""P1, Section 6: real networks beside the Equations of State, trained and sampled.
 
-Cells: ``trained`` is the network of Fig. 5, on the draws of `equations_of_state`;
-``sampled`` is the referee: networks drawn from the posterior that the equations are about,
-beside the equations, their variants with another sign or power of σ in the source term,
-and the mean field in which the law of the weights is free to take any shape.
+``trained`` is the network of Fig. 5, on the draws of `equations_of_state`; ``sampled`` is the
+referee: networks drawn from the posterior that the equations are about, beside the
+equations, their variants with another sign or power of σ in the source term, and the mean
+field in which the law of the weights is free to take any shape.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,81 +18,52 @@ from tqdm import tqdm
 from ncutils import eos, kernels, metrics, models, training
 from ncutils.eos import posterior
 from ncutils.experiments import case
-from ncutils.experiments.kothapalli2025._mean_field import (
+from ncutils.experiments.kothapalli2025._rivals import (
     VARIANTS,
     altered_covariance,
     gradient_errors,
     mean_field,
 )
 from ncutils.experiments.kothapalli2025.equations_of_state import make
-from ncutils.records import workspace
-
-CELLS = ("trained", "sampled")
+from ncutils.training.checkpoint import forget_parts, part_of
 
 
 @dataclass(frozen=True)
-class Config:
-    """What decides the numbers of a cell.
+class Trained:
+    """The trained network of Fig. 5.
 
     Attributes:
-        cell: one of `CELLS`.
-        seeds: one for each repeat; sampling uses the first.
-        totals, dims, widths: N, d₀, d₁ of the trained networks.
-        epochs: of training, at step 1e-3 and weight decay 1e-6 as published.
-        points: (N, d₀, d₁) of the sampled networks.
-        noise: σ² of the sampled networks.
-        chains, burn_in, keep, leapfrog: as in `langevin.sample`.
-        ladder: d₁ at which equations and mean field are compared.
+        seeds: one for each repeat.
+        totals, dims: N and d₀.
+        epochs: full-batch steps.
+        width: d₁.
+        learning_rate, weight_decay: as published.
     """
 
-    cell: str
-    seeds: tuple[int, ...] = (0,)
-    totals: tuple[int, ...] = ()
-    dims: tuple[int, ...] = ()
-    widths: tuple[int, ...] = (500,)
-    epochs: int = 0
-    points: tuple[tuple[int, int, int], ...] = ()
-    noise: float = 1e-2
-    chains: int = 4
-    burn_in: int = 200
-    keep: int = 500
-    leapfrog: int = 12
-    ladder: tuple[int, ...] = (50, 100, 200, 400, 800, 1600, 3200, 6400)
-
-    @classmethod
-    def at(cls, cell: str, scale: str) -> "Config":
-        """The configuration at a scale.
-
-        Raises:
-            ValueError: for an unknown cell or scale.
-        """
-        if cell not in CELLS:
-            raise ValueError(f"no cell {cell!r}: choose one of {', '.join(CELLS)}")
-        index = workspace.SCALES.index(workspace.check_scale(scale))
-        if cell == "trained":
-            dims = (8, 16, 32, 64, 128) if index else (2, 8)
-            totals = ((32,), (128,), (128, 256, 512, 1024))[index]
-            seeds = tuple(range((2, 3, 10)[index]))
-            return cls(cell, seeds, totals, dims, epochs=1000 if index else 5)
-        if not index:
-            return cls(cell, points=((16, 2, 50),), burn_in=60, keep=60, chains=2, leapfrog=4)
-        points = ((32, 2, 50), (32, 2, 200), (32, 8, 200))
-        if index == 1:
-            return cls(cell, points=points)
-        more = ((32, 2, 800), (64, 2, 200), (64, 8, 500), (64, 32, 500))
-        return cls(cell, points=points + more, chains=16, burn_in=1000, keep=4000)
+    seeds: tuple[int, ...]
+    totals: tuple[int, ...]
+    dims: tuple[int, ...] = (8, 16, 32, 64, 128)
+    epochs: int = 1000
+    width: int = 500
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-6
 
 
-def _trained(config: Config) -> xr.Dataset:
+@case(
+    smoke=Trained(seeds=(0, 1), totals=(32,), dims=(2, 8), epochs=5),
+    quick=Trained(seeds=(0, 1, 2), totals=(128,)),
+    paper=Trained(seeds=tuple(range(10)), totals=(128, 256, 512, 1024)),
+)
+def trained(config: Trained, *, checkpoint: Path | None = None) -> xr.Dataset:
     """log10 NC1 and accuracy of trained erf networks, on the draws of ``figure5``."""
     shape = (len(config.totals), len(config.dims), len(config.seeds))
     found = {"network": np.empty(shape), "accuracy": np.empty(shape)}
-    recipe = training.Recipe(1e-3, config.epochs, weight_decay=1e-6)
+    recipe = training.Recipe(config.learning_rate, config.epochs, weight_decay=config.weight_decay)
     for i, total in enumerate(config.totals):
         for j, dim in enumerate(config.dims):
             X, y, t = make("std 2", total=total, dim=dim, pad=dim, seeds=config.seeds)
             X, T = X.astype("float32"), jnp.broadcast_to(t, X.shape[:2])[..., None]
-            sizes = (dim, round(config.widths[-1]), 1)
+            sizes = (dim, config.width, 1)
 
             def build(seed, sizes=sizes):
                 key, options = jax.random.key(1000 + seed), {"gains": (1.0, 1.97)}
@@ -118,14 +90,39 @@ def _trained(config: Config) -> xr.Dataset:
                 at_once=None if total <= 128 else 1,
                 measure=measure,
                 record_at=(0, config.epochs),
+                checkpoint=part_of(checkpoint, f"{total}-{dim}"),
+                checkpoint_every=config.epochs,
                 progress=f"N={total} d0={dim}",
             )
             for name, values in found.items():
                 values[i, j] = np.asarray(fitted.records[name])[-1]
+    forget_parts(checkpoint)
     dims = ("N", "d0", "repeat")
     axes = (config.totals, config.dims, config.seeds)
     coords = {dim: list(axis) for dim, axis in zip(dims, axes, strict=True)}
     return xr.Dataset({name: (dims, values) for name, values in found.items()}, coords)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Networks drawn from the posterior.
+
+    Attributes:
+        points: (N, d₀, d₁) of the sampled networks.
+        chains, burn_in, keep, leapfrog: as in `eos.posterior.sample`.
+        seed: of the draws of data and weights.
+        noise: σ².
+        ladder: d₁ at which equations and mean field are compared.
+    """
+
+    points: tuple[tuple[int, int, int], ...]
+    chains: int = 4
+    burn_in: int = 200
+    keep: int = 500
+    leapfrog: int = 12
+    seed: int = 0
+    noise: float = 1e-2
+    ladder: tuple[int, ...] = (50, 100, 200, 400, 800, 1600, 3200, 6400)
 
 
 def _nc1(K, y) -> float:
@@ -157,12 +154,12 @@ def _gaussian_networks(sigma, net, *, width: int, draws: int, key) -> np.ndarray
     return np.asarray(jax.lax.map(one, jax.random.split(key, draws)))
 
 
-def _sample(config: Config, N: int, d: int, width: int) -> dict[str, np.ndarray | float]:
+def _sample(config: Sampled, N: int, d: int, width: int) -> dict[str, np.ndarray | float]:
     """One sampled setting beside every theory of it."""
-    X, labels, y = make("D1", total=N, dim=d, pad=d, seeds=config.seeds[:1])
+    X, labels, y = make("D1", total=N, dim=d, pad=d, seeds=(config.seed,))
     X, single, noise = X[0], jnp.float32, config.noise
     net = posterior.Network(X.astype(single), y.astype(single), noise)
-    start_key, run_key, gauss_key = jax.random.split(jax.random.key(config.seeds[0] + 1), 3)
+    start_key, run_key, gauss_key = jax.random.split(jax.random.key(config.seed + 1), 3)
     start = posterior.prior_weights(net, width=width, chains=config.chains, key=start_key)
     found = posterior.sample(
         posterior.log_posterior,
@@ -206,10 +203,10 @@ def _sample(config: Config, N: int, d: int, width: int) -> dict[str, np.ndarray 
     return row
 
 
-def _ladder(config: Config) -> xr.Dataset:
+def _ladder(config: Sampled) -> xr.Dataset:
     """Equations and mean field at growing width, on the draw of the first sampled point."""
     N = config.points[0][0]
-    X, labels, y = make("D1", total=N, dim=2, pad=2, seeds=config.seeds[:1])
+    X, labels, y = make("D1", total=N, dim=2, pad=2, seeds=(config.seed,))
     X, rows = X[0], []
     base = _nc1(kernels.nngp(X, activation="erf"), labels)
     for width in map(float, config.ladder):
@@ -232,55 +229,23 @@ def _ladder(config: Config) -> xr.Dataset:
     return xr.Dataset(table, {"ladder": list(config.ladder)})
 
 
-def _sampled(config: Config) -> xr.Dataset:
+FEW = ((32, 2, 50), (32, 2, 200), (32, 8, 200))
+MORE = ((32, 2, 800), (64, 2, 200), (64, 8, 500), (64, 32, 500))
+
+
+@case(
+    smoke=Sampled(points=((16, 2, 50),), chains=2, burn_in=60, keep=60, leapfrog=4),
+    quick=Sampled(points=FEW),
+    paper=Sampled(points=FEW + MORE, chains=16, burn_in=1000, keep=4000),
+)
+def sampled(config: Sampled) -> xr.Dataset:
+    """NC1 and spikes d₀ uᵀΣu of networks and theories at each point, with standard errors."""
     rows = [_sample(config, *point) for point in tqdm(config.points, desc="sampling")]
     table = {name: ("point", np.array([row[name] for row in rows])) for name in rows[0]}
     for name, column in zip(("N", "d0", "d1"), zip(*config.points, strict=True), strict=True):
         table[name] = ("point", np.array(column))
     errors = gradient_errors(jax.random.key(11))
     ds = xr.Dataset(table | {"gradient_error": (("sign", "direction"), errors)})
-    return ds.assign_coords(sign=["minus", "plus"]).merge(_ladder(config))
-
-
-def run(config: Config) -> xr.Dataset:
-    """Run one cell.
-
-    Args:
-        config: `Config.at(cell, scale)`, or any other.
-
-    Returns:
-        ``trained``: log10 NC1 for (N, d0, repeat). ``sampled``: NC1 itself, and spikes
-        d₀ uᵀΣu, for each point, with standard errors.
-
-    Raises:
-        ValueError: for a cell that is not in `CELLS`.
-    """
-    if config.cell not in CELLS:
-        raise ValueError(f"no cell {config.cell!r}: choose one of {', '.join(CELLS)}")
-    if config.cell == "trained":
-        return _trained(config)
+    ds = ds.assign_coords(sign=["minus", "plus"]).merge(_ladder(config))
     # one rounding error can turn an accepted step into a refused one, and all that follows
-    return _sampled(config).assign_attrs(reference_rtol=0.2)
-
-
-# The cases, with the configurations of this module's cells.
-
-
-@case(
-    smoke=Config.at("trained", "smoke"),
-    quick=Config.at("trained", "quick"),
-    paper=Config.at("trained", "paper"),
-)
-def trained(config: Config) -> xr.Dataset:
-    """Run the cell of this name."""
-    return run(config)
-
-
-@case(
-    smoke=Config.at("sampled", "smoke"),
-    quick=Config.at("sampled", "quick"),
-    paper=Config.at("sampled", "paper"),
-)
-def sampled(config: Config) -> xr.Dataset:
-    """Run the cell of this name."""
-    return run(config)
+    return ds.assign_attrs(reference_rtol=0.2)
