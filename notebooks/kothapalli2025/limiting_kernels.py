@@ -507,7 +507,7 @@ claims.record("P1-F3", scale=SCALE, value=margin["relu"].min(), control=rays, n=
 # dimensions on the curve lies within {measured}`P1-BUG` of the NNGP kernel, where the right one is
 # {measured}`P1-BUG.control` away, and falls below it at some $N$ and $d_0$ (down to
 # {measured}`P1-F2-BUG` in the mean): with this line of code the paper's reading would fail. We
-# do not know which version drew the published figure. More on [the audit page](../book/audit).
+# do not know which version drew the published figure. More on [the audit page](../../book/audit).
 
 # %% tags=["hide-input"]
 average = released.mean("repeat")
