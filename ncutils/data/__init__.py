@@ -1,5 +1,6 @@
 """Labelled data: Gaussian classes, real digits and images, subsets, batches, image preparation."""
 
+from ncutils.data.images import pool, resize, sorted_by_class, split, standardise, unit_rows
 from ncutils.data.sets import (
     Dataset,
     DownloadError,
@@ -8,6 +9,7 @@ from ncutils.data.sets import (
     four_gaussians,
     gaussian_mixture,
     load,
+    random_batches,
     two_gaussians,
 )
 
@@ -19,5 +21,12 @@ __all__ = [
     "four_gaussians",
     "gaussian_mixture",
     "load",
+    "pool",
+    "random_batches",
+    "resize",
+    "sorted_by_class",
+    "split",
+    "standardise",
     "two_gaussians",
+    "unit_rows",
 ]

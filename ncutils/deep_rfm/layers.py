@@ -18,15 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ncutils import agop, linalg
+from ncutils import agop, data, linalg
 
 WEIGHTS = {"relu": ("uniform", "gaussian"), "cosine": ("cauchy", "gaussian")}
 MATRICES = ("agop", "identity", "random")
-SCALES = ("max", "sum")
+NORMALISATIONS = ("max", "sum")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Layout:
     r"""What a layer does. The defaults are what the released code does; see `printed`.
 
     Attributes:
@@ -40,7 +40,7 @@ class Recipe:
             "gaussian", for $e^{-\gamma^2 \lVert z - z' \rVert^2 / 2}$, with cosine. None for
             the first of the two.
         frequency: γ.
-        scale: of M. "max", divided by its largest entry; or "sum", as it is defined.
+        normalisation: of M. "max", divided by its largest entry; or "sum", as it is defined.
         matrix: "agop"; or, as controls, "identity", and "random" for the eigenvalues of the
             AGOP with random eigenvectors.
 
@@ -57,7 +57,7 @@ class Recipe:
     width: int | None = None
     weights: str | None = None
     frequency: float = 0.05
-    scale: str = "max"
+    normalisation: str = "max"
     matrix: str = "agop"
 
     def __post_init__(self):
@@ -65,7 +65,7 @@ class Recipe:
             ("feature_map", self.feature_map, WEIGHTS),
             ("kernel", self.kernel, agop.KERNELS),
             ("weights", self.weights, (None, *WEIGHTS.get(self.feature_map, ()))),
-            ("scale", self.scale, SCALES),
+            ("normalisation", self.normalisation, NORMALISATIONS),
             ("matrix", self.matrix, MATRICES),
         ):
             if value not in known:
@@ -77,10 +77,10 @@ class Recipe:
             raise ValueError(f"width counts features and is at least 1, not {self.width}")
 
     @classmethod
-    def printed(cls, feature_map: str, **changes) -> "Recipe":
+    def printed(cls, feature_map: str, **changes) -> "Layout":
         """The algorithm of the paper's text: no ridge, M as it is, 4096 cosines."""
         width = 4096 if feature_map == "cosine" else 1024
-        return replace(cls(feature_map, ridge=0.0, width=width, scale="sum"), **changes)
+        return replace(cls(feature_map, ridge=0.0, width=width, normalisation="sum"), **changes)
 
     def features(self, inputs: int) -> int:
         """How many features the map makes of so many inputs."""
@@ -122,26 +122,8 @@ class DeepRFM:
     readout: Layer
 
 
-@jax.jit
-def standardise(
-    X: Float[Array, "n d"], *others: Float[Array, "_ d"]
-) -> tuple[Float[Array, "_ d"], ...]:
-    """Coordinates shifted and scaled to mean 0 and standard deviation 1 over the rows of X.
-
-    Coordinates that are constant over X become zero. Other sets, such as test inputs, are
-    moved by the same numbers.
-
-    Source: P3 Appendix D. The released code scales test inputs by their own mean and
-        deviation over 100 samples.
-    """
-    mean, std = X.mean(axis=0, keepdims=True), X.std(axis=0, ddof=1, keepdims=True)
-    usable = std > 1e-12 * jnp.max(jnp.abs(X))
-    scale = jnp.where(usable, 1 / jnp.where(usable, std, 1.0), 0.0)
-    return tuple((Z - mean) * scale for Z in (X, *others))
-
-
-def memory(n: int, d: int, *, recipe: Recipe, kept: int = 1, itemsize: int = 8) -> float:
-    """Estimate of the memory that `layers` needs, in GiB, with so many layers kept.
+def memory(n: int, d: int, *, recipe: Layout, kept: int = 1, itemsize: int = 8) -> float:
+    """Estimate of the memory that `run_layers` needs, in GiB, with so many layers kept.
 
     Four n × n matrices at a time (kernel, factor, copies), eight of n × D and of D × D.
     """
@@ -149,13 +131,13 @@ def memory(n: int, d: int, *, recipe: Recipe, kept: int = 1, itemsize: int = 8) 
     return itemsize * (4 * n * n + (8 + 3 * kept) * n * D + (8 + kept) * D * D) / 2**30
 
 
-def layers(
+def run_layers(
     X: Float[Array, "n d"],
     y: Int[Array, " n"],
     *,
     num_classes: int,
     depth: int,
-    recipe: Recipe = Recipe(),
+    recipe: Layout = Layout(),
     test: Float[Array, "m d"] | None = None,
     when_singular: str = "refuse",
     memory_limit: float = 4.0,
@@ -171,7 +153,7 @@ def layers(
     """
     _check(X, y, num_classes, depth, test, when_singular)
     _check_memory(memory(*X.shape, recipe=recipe, itemsize=X.dtype.itemsize), X, memory_limit)
-    targets = 2 * linalg.one_hot(y, num_classes=num_classes, dtype=X.dtype) - 1
+    targets = linalg.signed_one_hot(y, num_classes=num_classes, dtype=X.dtype)
     return _layers(X, targets, test, depth, recipe, when_singular, key)
 
 
@@ -181,7 +163,7 @@ def deep_rfm(
     *,
     num_classes: int,
     depth: int,
-    recipe: Recipe = Recipe(),
+    recipe: Layout = Layout(),
     test: Float[Array, "m d"] | None = None,
     when_singular: str = "refuse",
     memory_limit: float = 4.0,
@@ -197,7 +179,7 @@ def deep_rfm(
         y: n labels, 0 … C-1; the regression is to ±1, one output for each class.
         num_classes: C.
         depth: L.
-        recipe: what a layer does.
+        recipe: a `Layout`, what a layer does.
         test: m × d further inputs that are mapped along, and predicted for.
         when_singular: "refuse" a singular kernel matrix, or "stop" at it: the layer where it
             occurs is then the last, and `Layer.singular` says so.
@@ -212,11 +194,11 @@ def deep_rfm(
             that are not finite, a row of zeros, rows that are all equal, an estimate above
             the limit, or a singular kernel matrix.
 
-    Source: P3 Algorithm 1. `Recipe` says where released code and text differ.
+    Source: P3 Algorithm 1. `Layout` says where released code and text differ.
     """
     needed = memory(*X.shape, recipe=recipe, kept=depth, itemsize=X.dtype.itemsize)
     _check_memory(needed, X, memory_limit)
-    *inner, readout = layers(
+    *inner, readout = run_layers(
         X, y, num_classes=num_classes, depth=depth, recipe=recipe, test=test,
         when_singular=when_singular, memory_limit=memory_limit, key=key,
     )  # fmt: skip
@@ -249,14 +231,14 @@ def _check_memory(needed, X, limit):
         raise ValueError(
             f"about {needed:.3g} GiB are needed for {X.shape[0]} × {X.shape[1]} inputs in"
             f" {X.dtype}, and memory_limit is {limit:.3g} GiB: raise it, take fewer rows or"
-            " float32, or measure the layers one by one with `layers`"
+            " float32, or measure the layers one by one with `run_layers`"
         )
 
 
 def _layers(X, targets, test, depth, recipe, when_singular, key):
     how = {"kernel": recipe.kernel, "bandwidth": recipe.bandwidth}
     for number in range(depth + 1):
-        X, test = _unit_rows(X), None if test is None else _unit_rows(test)
+        X, test = data.unit_rows(X), None if test is None else data.unit_rows(test)
         fit = agop.kernel_ridge if number == depth else agop.kernel_ridge_agop
         try:
             found = fit(X, targets, **how, ridge=recipe.ridge, check=when_singular == "refuse")
@@ -284,19 +266,13 @@ def _layers(X, targets, test, depth, recipe, when_singular, key):
         X = mapped
 
 
-@jax.jit
-def _unit_rows(X):
-    norm = jnp.linalg.norm(X, axis=1, keepdims=True)
-    return X / jnp.where(norm > 0, norm, 1.0)  # no ReLU fires for a row: it stays zero
-
-
 def _matrix(M, X, recipe, key):
     """The matrix of a layer, given the mean AGOP, and the factors of its square root."""
     n, d = X.shape
     if recipe.matrix == "identity":
         one = jnp.eye(d, dtype=X.dtype)
         return one, (one,)
-    M = M / jnp.max(M) if recipe.scale == "max" else n * M
+    M = M / jnp.max(M) if recipe.normalisation == "max" else n * M
     factors = _square_root(M, X)
     if recipe.matrix == "random":
         turn = jnp.linalg.qr(jax.random.normal(key, (d, d), X.dtype))[0]
@@ -320,9 +296,9 @@ def _square_root(M, X):
 
 
 def random_features(
-    Z: Float[Array, "n d"], *, recipe: Recipe, key: PRNGKeyArray
+    Z: Float[Array, "n d"], *, recipe: Layout, key: PRNGKeyArray
 ) -> Float[Array, "n D"]:
-    r"""The random map of a layer: $\Phi(z)$ of `Recipe`, drawn by the key and d alone.
+    r"""The random map of a layer: $\Phi(z)$ of `Layout`, drawn by the key and d alone.
 
     Source: P3 Algorithm 1, step 5. The released code has as many cosines as its input has
         features, where the text has 4096.

@@ -67,3 +67,20 @@ def resume(path: Path, settings: dict, like):
             return epoch, eqx.tree_deserialise_leaves(file, like)
         except Exception as error:  # whatever becomes of half a file
             raise ValueError(f"{path} is damaged: delete it to start afresh") from error
+
+
+def part_of(path: Path | None, name: str) -> Path | None:
+    """The file of one of several trainings of a case, beside the one that the case was given.
+
+    Args:
+        path: that of the case; None, for no checkpoint, gives None.
+        name: of the training, unlike those of the others.
+    """
+    return None if path is None else path.with_name(f"{path.stem}.{name.replace(' ', '-')}.part")
+
+
+def forget_parts(path: Path | None) -> None:
+    """Delete what `part_of` named, once the case has all of its numbers."""
+    if path is not None:
+        for part in path.parent.glob(f"{path.stem}.*.part"):
+            part.unlink()

@@ -47,8 +47,8 @@ from ncutils.records import claims, results
 figure4 = results.load("kothapalli2025/equations_of_state/figure4", scale=SCALE)
 figure5 = results.load("kothapalli2025/equations_of_state/figure5", scale=SCALE)
 settings = results.load("kothapalli2025/equations_of_state/settings", scale=SCALE)
-trained = results.load("kothapalli2025/eos_networks/trained", scale=SCALE)
-sampled = results.load("kothapalli2025/eos_networks/sampled", scale=SCALE)
+trained = results.load("kothapalli2025/posterior/trained", scale=SCALE)
+sampled = results.load("kothapalli2025/posterior/sampled", scale=SCALE)
 shallow = results.load("kothapalli2025/shallow_network/published", scale=SCALE)
 
 # Points at which the solver found no solution are masked, and counted.

@@ -47,8 +47,8 @@ from ncutils import figures
 from ncutils.records import claims, results
 
 gaussians = results.load("kothapalli2025/limiting_kernels/gaussians", scale=SCALE)
-random = results.load("kothapalli2025/kernel_ordering/random_sets", scale=SCALE)
-networks = results.load("kothapalli2025/kernel_ordering/networks", scale=SCALE)
+random = results.load("kothapalli2025/limiting_kernels/random_sets", scale=SCALE)
+networks = results.load("kothapalli2025/limiting_kernels/networks", scale=SCALE)
 imbalance = results.load("kothapalli2025/kernel_nc1/imbalance", scale=SCALE)
 digits = results.load("kothapalli2025/kernel_nc1/digits", scale=SCALE)
 

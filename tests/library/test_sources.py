@@ -13,8 +13,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from ncutils import data
-from ncutils.data import decode_cifar10, decode_idx, decode_svhn
-from ncutils.data import RemoteFile, SOURCES, Source
+from ncutils.data.formats import decode_cifar10, decode_idx, decode_svhn
+from ncutils.data.sources import SOURCES, RemoteFile, Source
 
 # --- files: a tiny set in MNIST's format --------------------------------------------------------
 

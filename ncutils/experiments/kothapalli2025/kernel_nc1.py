@@ -1,83 +1,18 @@
-r"""P1, Section 4: NC1 read off a kernel, what class sizes do to it, and the same on digits.
+r"""P1, Section 4: NC1 read off a kernel, what class sizes do to it, and the same on digits."""
 
-Cells: ``random_features`` (Theorem 4.1 and Fig. 1), ``imbalance`` (two Gaussian classes
-of unequal size), ``digits`` (NNGP and NTK kernels by depth and number of classes).
-"""
-
-import math
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
 from ncutils import data, kernels, metrics
 from ncutils.experiments import case
-from ncutils.experiments.kothapalli2025._sweeps import FORMULAS, KERNELS, draws, sweep
-from ncutils.records import workspace
+from ncutils.experiments.kothapalli2025._digits import INPUTS, both_inputs, ordered_digits
+from ncutils.experiments.kothapalli2025._gaussians import FORMULAS, KERNELS, draws, sweep
 
-CELLS = ("random_features", "imbalance", "digits")
 ROUTES = ("features", "exact", "as_printed", "without_diagonal")
-INPUTS = ("normalised", "raw")
-
-
-@dataclass(frozen=True)
-class Config:
-    """What decides the numbers of one cell.
-
-    Attributes:
-        cell: one of `CELLS`.
-        seeds: one for each repeat.
-        sizes: class sizes of each set.
-        dims: d₀, the input dimensions (``random_features``: of the features).
-        panels: class sizes of each heat map, of one total.
-        means, std: of the Gaussian classes, as `data.gaussian_mixture` takes them.
-        per_class, classes, depths: digits of each class, numbers of classes, hidden layers.
-    """
-
-    cell: str
-    seeds: tuple[int, ...]
-    sizes: tuple[tuple[int, ...], ...] = ()
-    dims: tuple[int, ...] = ()
-    means: tuple[float, ...] = (-2.0, 2.0)
-    std: float = 0.5
-    panels: tuple[tuple[int, int], ...] = ()
-    per_class: int = 0
-    classes: tuple[int, ...] = ()
-    depths: tuple[int, ...] = ()
-
-    @classmethod
-    def at(cls, cell: str, scale: str) -> "Config":
-        """The configuration of a cell at a scale; "paper" has the paper's own sizes."""
-        level = workspace.SCALES.index(workspace.check_scale(scale))
-        if cell == "random_features":
-            sizes = ((40, 40), (30, 30, 30), (20, 60), (10, 20, 60))
-            n = (32, 128, 128)[level]
-            return cls(
-                cell,
-                seeds=tuple(range((3, 10, 10)[level])),
-                sizes=sizes,
-                dims=(16,),
-                panels=((n, n), (n // 2, n + n // 2)),
-            )
-        if cell == "imbalance":
-            total = (128, 2048, 2048)[level]
-            return cls(
-                cell,
-                seeds=tuple(range((2, 3, 10)[level])),
-                sizes=tuple((total * k // 8, total - total * k // 8) for k in (4, 3, 2, 1)),
-                dims=((2, 8), (1, 2, 8, 32, 128), (1, 2, 8, 32, 128))[level],
-            )
-        return cls(
-            cell,
-            seeds=tuple(range((2, 4, 10)[level])),
-            per_class=(8, 50, 200)[level],
-            classes=((2, 10), tuple(range(2, 11)), tuple(range(2, 11)))[level],
-            depths=((1, 2), (1, 2, 3, 4, 5, 8, 16), (1, 2, 3, 4, 5, 8, 16, 32))[level],
-        )
 
 
 def covariance_traces(H: np.ndarray, y: np.ndarray, num_classes: int) -> tuple[float, float]:
@@ -100,14 +35,40 @@ def without_diagonal(K: np.ndarray, y: np.ndarray, num_classes: int) -> tuple[fl
     return float(np.diag(K).mean() - own), float(own - blocks.mean())
 
 
-def _random_features(config: Config) -> xr.Dataset:
+@dataclass(frozen=True)
+class RandomFeatures:
+    """Random features with their class sizes, and the heat maps of Fig. 1.
+
+    Attributes:
+        seeds: one for each repeat.
+        panels: class sizes of each heat map, of one total.
+        sizes: class sizes of each set.
+        dim: of the features.
+        means, std: of the Gaussian classes of the heat maps.
+    """
+
+    seeds: tuple[int, ...]
+    panels: tuple[tuple[int, int], ...]
+    sizes: tuple[tuple[int, ...], ...] = ((40, 40), (30, 30, 30), (20, 60), (10, 20, 60))
+    dim: int = 16
+    means: tuple[float, ...] = (-2.0, 2.0)
+    std: float = 0.5
+
+
+@case(
+    smoke=RandomFeatures(seeds=tuple(range(3)), panels=((32, 32), (16, 48))),
+    quick=RandomFeatures(seeds=tuple(range(10)), panels=((128, 128), (64, 192))),
+    paper=RandomFeatures(seeds=tuple(range(10)), panels=((128, 128), (64, 192))),
+)
+def random_features(config: RandomFeatures) -> xr.Dataset:
+    """Theorem 4.1: both traces by each of `ROUTES`; Fig. 1: the kernel of `panels`."""
     found = np.empty((len(config.sizes), len(config.seeds), len(ROUTES), 2))
     for i, sizes in enumerate(config.sizes):
         C = len(sizes)
         for j, seed in enumerate(config.seeds):
             rng = np.random.default_rng((seed, i))
             y = rng.permutation(np.repeat(np.arange(C), sizes))
-            H = rng.normal(size=(C, config.dims[0]))[y] + rng.normal(size=(len(y), config.dims[0]))
+            H = rng.normal(size=(C, config.dim))[y] + rng.normal(size=(len(y), config.dim))
             K = H @ H.T
             found[i, j, 0] = covariance_traces(H, y, C)
             for k, formula in enumerate(FORMULAS, start=1):
@@ -134,7 +95,7 @@ def _random_features(config: Config) -> xr.Dataset:
     )
 
 
-def _heat_maps(config: Config):
+def _heat_maps(config: RandomFeatures):
     """Fig. 1: Q of erf for points of the plane, and min over pairs of ±Q, + in a class."""
     total = sum(config.panels[0])
     pictures = np.empty((len(config.panels), total, total), np.float32)
@@ -151,7 +112,38 @@ def _heat_maps(config: Config):
     return pictures, signs
 
 
-def _imbalance(config: Config) -> xr.Dataset:
+@dataclass(frozen=True)
+class Imbalance:
+    """Two Gaussian classes of unequal size.
+
+    Attributes:
+        seeds: one for each repeat.
+        total: N of each set.
+        dims: d₀.
+        eighths: of N in the smaller class, one for each set.
+        means, std: of the classes, as `data.gaussian_mixture` takes them.
+    """
+
+    seeds: tuple[int, ...]
+    total: int
+    dims: tuple[int, ...] = (1, 2, 8, 32, 128)
+    eighths: tuple[int, ...] = (4, 3, 2, 1)
+    means: tuple[float, ...] = (-2.0, 2.0)
+    std: float = 0.5
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Both class sizes of each set."""
+        return tuple((self.total * k // 8, self.total - self.total * k // 8) for k in self.eighths)
+
+
+@case(
+    smoke=Imbalance(seeds=(0, 1), total=128, dims=(2, 8)),
+    quick=Imbalance(seeds=(0, 1, 2), total=2048),
+    paper=Imbalance(seeds=tuple(range(10)), total=2048),
+)
+def imbalance(config: Imbalance) -> xr.Dataset:
+    """log10 NC1 of each kernel by both formulas, over class sizes and dimensions."""
     found = sweep(
         config.sizes, dims=config.dims, means=config.means, std=config.std, seeds=config.seeds
     )
@@ -168,7 +160,30 @@ def _imbalance(config: Config) -> xr.Dataset:
     )
 
 
-def _digits(config: Config) -> xr.Dataset:
+@dataclass(frozen=True)
+class Digits:
+    """Kernels of deep networks on digits.
+
+    Attributes:
+        seeds: one for each repeat.
+        per_class: digits of each class.
+        depths: hidden layers.
+        classes: numbers of classes.
+    """
+
+    seeds: tuple[int, ...]
+    per_class: int
+    depths: tuple[int, ...]
+    classes: tuple[int, ...] = tuple(range(2, 11))
+
+
+@case(
+    smoke=Digits(seeds=(0, 1), per_class=8, depths=(1, 2), classes=(2, 10)),
+    quick=Digits(seeds=tuple(range(4)), per_class=50, depths=(1, 2, 3, 4, 5, 8, 16)),
+    paper=Digits(seeds=tuple(range(10)), per_class=200, depths=(1, 2, 3, 4, 5, 8, 16, 32)),
+)
+def digits(config: Digits) -> xr.Dataset:
+    """log10 NC1 of NNGP kernel and NTK by depth and number of classes, and of the pixels."""
     whole = data.load("mnist5k")
     names = ["nngp_erf", "ntk_erf", "nngp_relu", "ntk_relu"]
     shape = (len(config.seeds), len(INPUTS), len(config.classes))
@@ -176,7 +191,7 @@ def _digits(config: Config) -> xr.Dataset:
     found = np.empty((*shape, len(config.depths), len(names)))
     for i, seed in enumerate(tqdm(config.seeds, desc="digits")):
         raw, y = ordered_digits(whole, config.per_class, seed)
-        for j, X in enumerate((unit_rows(raw), raw)):
+        for j, X in enumerate(both_inputs(raw).values()):
             for k, C in enumerate(config.classes):
                 n = C * config.per_class
                 size = jnp.linalg.norm(X[:n], axis=1, keepdims=True)
@@ -209,76 +224,3 @@ def _digits(config: Config) -> xr.Dataset:
             "per_class": config.per_class,
         },
     )
-
-
-def unit_rows(X: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    """Rows stretched to norm √d, so that every K_ii of a first layer is 1."""
-    return X / jnp.linalg.norm(X, axis=1, keepdims=True) * math.sqrt(X.shape[1])
-
-
-def ordered_digits(
-    whole: data.Dataset, per_class: int, seed: int
-) -> tuple[Float[Array, "n d"], Int[Array, " n"]]:
-    """Digits sorted by class, with the classes in an order that the seed decides.
-
-    The first C·per_class rows are then C classes chosen at random.
-    """
-    key = jax.random.key(seed)
-    subset = data.balanced_subset(whole, per_class, key=key)
-    order = np.asarray(jax.random.permutation(jax.random.fold_in(key, 1), whole.num_classes))
-    X = subset.flat.reshape(whole.num_classes, per_class, -1)[order]
-    y = np.repeat(np.arange(whole.num_classes), per_class)
-    return jnp.asarray(X.reshape(len(y), -1)), jnp.asarray(y)
-
-
-_RUN = {"random_features": _random_features, "imbalance": _imbalance, "digits": _digits}
-
-
-def run(config: Config) -> xr.Dataset:
-    """Run one cell.
-
-    Args:
-        config: `Config.at(cell, scale)`, or any other.
-
-    Returns:
-        Arrays with one row a repeat.
-
-    Raises:
-        ValueError: for a cell that is not in `CELLS`.
-    """
-    if config.cell not in _RUN:
-        raise ValueError(f"no cell {config.cell!r}: choose one of {', '.join(CELLS)}")
-    return _RUN[config.cell](config)
-
-
-# The cases, with the configurations of this module's cells.
-
-
-@case(
-    smoke=Config.at("random_features", "smoke"),
-    quick=Config.at("random_features", "quick"),
-    paper=Config.at("random_features", "paper"),
-)
-def random_features(config: Config) -> xr.Dataset:
-    """Run the cell of this name."""
-    return run(config)
-
-
-@case(
-    smoke=Config.at("imbalance", "smoke"),
-    quick=Config.at("imbalance", "quick"),
-    paper=Config.at("imbalance", "paper"),
-)
-def imbalance(config: Config) -> xr.Dataset:
-    """Run the cell of this name."""
-    return run(config)
-
-
-@case(
-    smoke=Config.at("digits", "smoke"),
-    quick=Config.at("digits", "quick"),
-    paper=Config.at("digits", "paper"),
-)
-def digits(config: Config) -> xr.Dataset:
-    """Run the cell of this name."""
-    return run(config)

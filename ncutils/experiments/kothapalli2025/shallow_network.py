@@ -5,7 +5,7 @@ classes of D1, full batch, mean squared error, targets $\pm s$ (the paper has s 
 Every repeat has its own draw of data and weights, and the NC1 of the kernels of the same
 draw beside it.
 
-Cells: `published` is the paper's setting; `longer` takes the largest step that is safely
+`published` is the paper's setting; `longer` takes the largest step that is safely
 stable and more of them; `rich` raises s, which forces the features to move; `width`
 varies $d_1$ with s fixed and with s growing as $d_1$.
 """
@@ -13,6 +13,7 @@ varies $d_1$ with s fixed and with s growing as $d_1$.
 import functools
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -23,28 +24,24 @@ from jaxtyping import Array, Float, Int
 
 from ncutils import data, kernels, metrics, models, training
 from ncutils.experiments import case
-from ncutils.records import workspace
-
-CELLS = ("published", "longer", "rich", "width")
+from ncutils.training.checkpoint import forget_parts, part_of
 
 
 @dataclass(frozen=True)
-class Config:
-    """Everything that decides the numbers of one cell.
+class Networks:
+    """A grid of networks that are trained alike; all four cases are one.
 
     Attributes:
         sizes: N, samples in all; half of them in each class.
         dims: d₀.
         epochs: full-batch steps.
-        record_at: epochs after which the network is measured.
-        activations: of the hidden layer.
-        widths: d₁, hidden units.
-        targets: pairs (s, p): the targets are ± s (d₁ / `base_width`)^p.
-        base_width: the width at which p does not matter.
         learning_rate: η; None if `relative_step` decides.
         relative_step: η as a multiple of 2/λ of each run, λ the largest eigenvalue of
             (2/N)Θ of the untrained network.
-        random_labels: also train on the largest s with labels dealt out at random.
+        targets: pairs (s, p): the targets are ± s (d₁ / `base_width`)^p.
+        widths: d₁, hidden units.
+        base_width: the width at which p does not matter.
+        activations: of the hidden layer.
         repeats: independent draws of data and weights.
         readout_gain: standard deviation of √d₁ W⁽²⁾.
         weight_decay: on all parameters.
@@ -55,14 +52,12 @@ class Config:
     sizes: tuple[int, ...]
     dims: tuple[int, ...]
     epochs: int
-    record_at: tuple[int, ...]
-    activations: tuple[str, ...] = ("erf", "relu")
-    widths: tuple[int, ...] = (500,)
-    targets: tuple[tuple[float, float], ...] = ((1.0, 0.0),)
-    base_width: int = 500
     learning_rate: float | None = None
     relative_step: float | None = None
-    random_labels: bool = False
+    targets: tuple[tuple[float, float], ...] = ((1.0, 0.0),)
+    widths: tuple[int, ...] = (500,)
+    base_width: int = 500
+    activations: tuple[str, ...] = ("erf", "relu")
     repeats: int = 10
     readout_gain: float = 1.97
     weight_decay: float = 1e-6
@@ -78,44 +73,11 @@ class Config:
         if (self.learning_rate is None) == (self.relative_step is None):
             raise ValueError("give either learning_rate or relative_step")
 
-    @classmethod
-    def at(cls, cell: str, scale: str) -> "Config":
-        """The settings of one cell: the paper's own where it has any; see `CELLS`.
-
-        Raises:
-            ValueError: for an unknown cell or scale.
-        """
-        if cell not in CELLS:
-            raise ValueError(f"unknown cell {cell!r}: choose one of {', '.join(CELLS)}")
-        index = workspace.SCALES.index(workspace.check_scale(scale))
-        dims = ((8,), (1, 2, 8, 32, 128), (1, 2, 8, 32, 128))[index]
-        small, published = (32, 128, 128)[index], (128, 256, 512, 1024)
-        common = {} if index else {"repeats": 3, "widths": (64,), "base_width": 64}
-
-        def config(sizes, epochs, dims=dims, **rest):
-            last = (20, epochs, epochs)[index]
-            return cls(sizes, dims, last, _rising(last), **{**common, **rest})
-
-        if cell == "published":
-            sizes = ((small,), (128, 256), published)[index]
-            return config(sizes, 1000, dims if index else (1, 8), learning_rate=1e-3)
-        if cell == "longer":
-            sizes = ((small,), (128,), (128, 512))[index]
-            return config(sizes, 4000, relative_step=0.9)
-        if cell == "rich":
-            sizes = ((small,), (128,), (128, 512))[index]
-            scales = ((1, 100), (1, 30, 100), (1, 3, 10, 30, 100))[index]
-            targets = tuple((float(s), 0.0) for s in scales)
-            return config(sizes, 500, relative_step=0.3, targets=targets, random_labels=True)
-        widths = ((32, 64), (125, 250, 500, 1000, 2000), (125, 250, 500, 1000, 2000))[index]
-        law = {"widths": widths, "targets": ((1.0, 0.0), (10.0, 1.0))}
-        return config((small,), 500, (8,), relative_step=0.9, activations=("erf",), **law)
-
-
-def _rising(last: int) -> tuple[int, ...]:
-    """0, 1, 3, 10, 30, … up to `last`."""
-    steps = {round(10 ** (k / 2)) for k in range(2 * len(str(last)))}
-    return tuple(sorted({0, last} | {e for e in steps if e < last}))
+    @property
+    def record_at(self) -> tuple[int, ...]:
+        """Epochs after which the network is measured: 0, 1, 3, 10, 32, … and the last."""
+        steps = {round(10 ** (k / 2)) for k in range(2 * len(str(self.epochs)))}
+        return tuple(sorted({0, self.epochs} | {e for e in steps if e < self.epochs}))
 
 
 def tangent_kernel(model: models.MLP, X: Float[Array, "n d"]) -> Float[Array, "n n"]:
@@ -178,7 +140,7 @@ def measure(model, start, X, targets) -> dict[str, Array]:
     }
 
 
-def _keys(config: Config, *numbers: int):
+def _keys(config: Networks, *numbers: int):
     key = jax.random.key(config.seed)
     for number in numbers:
         key = jax.random.fold_in(key, number)
@@ -220,7 +182,7 @@ def _layers(keys, *, widths: tuple[int, ...], gain: float, dtype: str):
     return jax.vmap(make)(keys)
 
 
-def _signs(config: Config, N: int, *, shuffled: bool = False) -> Float[Array, "r n 1"]:
+def _signs(config: Networks, N: int, *, shuffled: bool = False) -> Float[Array, "r n 1"]:
     """The targets ±1 of each repeat: those of the classes, or dealt out at random."""
     own = jnp.broadcast_to(2.0 * _classes(N)[:, None] - 1.0, (config.repeats, N, 1))
     if not shuffled:
@@ -245,7 +207,9 @@ def _kernel_regime(values, vectors, residual, rates, epochs) -> np.ndarray:
         return np.array([np.mean((decay**t * along) ** 2, axis=1) for t in epochs])
 
 
-def _train(config: Config, networks, X, targets, label: str) -> dict[str, np.ndarray]:
+def _train(
+    config: Networks, networks, X, targets, label: str, checkpoint: Path | None
+) -> dict[str, np.ndarray]:
     """Train all repeats of one point of the grid and say what became of them."""
     N = X.shape[1]
     before, outputs, errors = map(np.asarray, _look(networks, X))
@@ -262,6 +226,8 @@ def _train(config: Config, networks, X, targets, label: str) -> dict[str, np.nda
         at_once=None if N <= 128 else 1,  # larger ones run faster one by one, out of the cache
         measure=measure,
         record_at=config.record_at,
+        checkpoint=part_of(checkpoint, label),
+        checkpoint_every=config.epochs,
         progress=label,
     )
     after = np.asarray(_look(fitted.model, X)[0])
@@ -277,11 +243,15 @@ def _train(config: Config, networks, X, targets, label: str) -> dict[str, np.nda
     }
 
 
-def run(config: Config) -> xr.Dataset:
-    r"""Train every network of a cell.
+def train(
+    config: Networks, *, random_labels: bool = False, checkpoint: Path | None = None
+) -> xr.Dataset:
+    r"""Train every network of a grid.
 
     Args:
-        config: from `Config.at`, or any other.
+        config: the grid.
+        random_labels: also train on the last target with labels dealt out at random.
+        checkpoint: beside it, each training keeps its end, for a run that was stopped.
 
     Returns:
         A dataset; NC1 values are $\log_{10}$.
@@ -291,7 +261,7 @@ def run(config: Config) -> xr.Dataset:
         Once a run: `kernel_moved`, `relative_step` (η λ / 2 at the start),
         `nc1_standard_error` (at the start). Once a draw (activation, N, d0, repeat):
         `data`, `nngp`, `ntk`, and `nc1_random`, that of the network of the first width
-        trained on random labels with the last target, if the cell has it.
+        trained on random labels with the last target, if asked for.
     """
 
     def untrained(activation, N, d0, width):
@@ -311,14 +281,17 @@ def run(config: Config) -> xr.Dataset:
                     for s, power in config.targets:
                         T = s * (width / config.base_width) ** power * _signs(config, N)
                         label = f"{activation} N={N} d0={d0} d1={width} s={s:g}"
-                        runs.append(_train(config, networks, X, T.astype(config.dtype), label))
-                if config.random_labels:
+                        runs.append(
+                            _train(config, networks, X, T.astype(config.dtype), label, checkpoint)
+                        )
+                if random_labels:
                     networks = untrained(activation, N, d0, config.widths[0])
                     T = config.targets[-1][0] * _signs(config, N, shuffled=True)
                     label = f"{activation} N={N} d0={d0} random labels"
-                    trained = _train(config, networks, X, T.astype(config.dtype), label)
+                    trained = _train(config, networks, X, T.astype(config.dtype), label, checkpoint)
                     draw["nc1_random"] = trained["nc1"][-1]
                 draws.append(draw)
+    forget_parts(checkpoint)
     coords = {
         "activation": list(config.activations),
         "N": list(config.sizes),
@@ -348,44 +321,57 @@ def largest(values: xr.DataArray) -> tuple[float, float]:
     return float(mean[at]), float(values.std("repeat", ddof=1)[at] / math.sqrt(count))
 
 
-# The cases, with the configurations of this module's cells.
+# --- the cases ------------------------------------------------------------------------------
+
+D0 = (1, 2, 8, 32, 128)
+SMALL = {"widths": (64,), "base_width": 64, "repeats": 3}
+PUBLISHED = {"dims": D0, "epochs": 1000, "learning_rate": 1e-3}
+LONGER = {"dims": D0, "epochs": 4000, "relative_step": 0.9}
+RICH = {"dims": D0, "epochs": 500, "relative_step": 0.3}
+WIDTH = {"dims": (8,), "relative_step": 0.9, "activations": ("erf",)}
+WIDTH |= {"targets": ((1.0, 0.0), (10.0, 1.0))}  # s fixed, and s growing as the width
+
+
+def sized(*sizes: float) -> tuple[tuple[float, float], ...]:
+    """Targets ± s at every width, for each of these s."""
+    return tuple((float(s), 0.0) for s in sizes)
 
 
 @case(
-    smoke=Config.at("published", "smoke"),
-    quick=Config.at("published", "quick"),
-    paper=Config.at("published", "paper"),
+    smoke=Networks((32,), **{**PUBLISHED, **SMALL, "dims": (1, 8), "epochs": 20}),
+    quick=Networks((128, 256), **PUBLISHED),
+    paper=Networks((128, 256, 512, 1024), **PUBLISHED),
 )
-def published(config: Config) -> xr.Dataset:
-    """Run the cell of this name."""
-    return run(config)
+def published(config: Networks, *, checkpoint: Path | None = None) -> xr.Dataset:
+    """Figs 2c and 3c: the paper's own settings."""
+    return train(config, checkpoint=checkpoint)
 
 
 @case(
-    smoke=Config.at("longer", "smoke"),
-    quick=Config.at("longer", "quick"),
-    paper=Config.at("longer", "paper"),
+    smoke=Networks((32,), **{**LONGER, **SMALL, "dims": (8,), "epochs": 20}),
+    quick=Networks((128,), **LONGER),
+    paper=Networks((128, 512), **LONGER),
 )
-def longer(config: Config) -> xr.Dataset:
-    """Run the cell of this name."""
-    return run(config)
+def longer(config: Networks, *, checkpoint: Path | None = None) -> xr.Dataset:
+    """Four times as many steps, each 0.9 of the largest stable one."""
+    return train(config, checkpoint=checkpoint)
 
 
 @case(
-    smoke=Config.at("rich", "smoke"),
-    quick=Config.at("rich", "quick"),
-    paper=Config.at("rich", "paper"),
+    smoke=Networks((32,), **{**RICH, **SMALL, "dims": (8,), "epochs": 20}, targets=sized(1, 100)),
+    quick=Networks((128,), **RICH, targets=sized(1, 30, 100)),
+    paper=Networks((128, 512), **RICH, targets=sized(1, 3, 10, 30, 100)),
 )
-def rich(config: Config) -> xr.Dataset:
-    """Run the cell of this name."""
-    return run(config)
+def rich(config: Networks, *, checkpoint: Path | None = None) -> xr.Dataset:
+    """Larger targets, which force the features to move; the largest dealt out at random too."""
+    return train(config, random_labels=True, checkpoint=checkpoint)
 
 
 @case(
-    smoke=Config.at("width", "smoke"),
-    quick=Config.at("width", "quick"),
-    paper=Config.at("width", "paper"),
+    smoke=Networks((32,), **{**WIDTH, **SMALL, "widths": (32, 64)}, epochs=20),
+    quick=Networks((128,), **WIDTH, widths=(125, 250, 500, 1000, 2000), epochs=500),
+    paper=Networks((128,), **WIDTH, widths=(125, 250, 500, 1000, 2000), epochs=500),
 )
-def width(config: Config) -> xr.Dataset:
-    """Run the cell of this name."""
-    return run(config)
+def width(config: Networks, *, checkpoint: Path | None = None) -> xr.Dataset:
+    """How far the features move at growing width."""
+    return train(config, checkpoint=checkpoint)
