@@ -158,13 +158,8 @@ def source_digest(*sources: str | Path, outside: tuple[str, ...] = OUTSIDE) -> s
 
 
 def _names(node) -> set[str]:
-    parts = list(ast.walk(node))
-    texts = (part.value for part in parts if isinstance(part, ast.Constant))
-    return {part.id for part in parts if isinstance(part, ast.Name)} | {
-        text
-        for text in texts
-        if isinstance(text, str)  # an annotation may be a string
-    }
+    """The names that stand in a statement; a text is none, not even in an annotation."""
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def _defined(node) -> set[str]:
