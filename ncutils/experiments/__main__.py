@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     ds = ds.assign_attrs(processor_seconds=round(busy, 1))
     path = results.path_of(args.name, scale=args.scale)
     results.save(ds, path, case=args.name, scale=args.scale, config=config, seconds=seconds)
-    checkpoint.unlink(missing_ok=True)  # the result is there now
+    for state in checkpoint.parent.glob(f"{checkpoint.stem}*"):  # a case may have several
+        state.unlink()  # the result is there now
     print(f"{path}: {seconds:.1f} s")
     if args.archive:
         print(results.archive(results.read(path), case=args.name, scale=args.scale))
