@@ -24,7 +24,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import jinja2
 import yaml
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, NavigableString
 from pypdf import PdfReader
 from sphinx_external_toc.parsing import parse_toc_yaml
 
@@ -69,7 +69,7 @@ def adapt(article: Any, page: str, depth: int, names: dict[str, set[str]], html:
     for node in article.select(SCREEN_ONLY):
         node.decompose()
     for node in article.select(".nc-provenance a"):  # downloads, with the dot before each
-        if isinstance(before := node.previous_sibling, str):
+        if isinstance(before := node.previous_sibling, NavigableString):
             before.replace_with(before.rstrip("· \n"))
         node.decompose()
     for node in article.find_all(True):
