@@ -30,11 +30,11 @@ bench: $(INSTALLED)
 
 lock: $(INSTALLED)
 	@$(PY) -m pipeline.build --scale smoke --cores $(CORES) --no-link
-	@$(PY) -m pipeline.lock
+	@$(PY) -m pipeline.references lock
 
 flip: $(INSTALLED)
 	@$(PY) -m pipeline.build --scale smoke --cores $(CORES) --no-link
-	@$(PY) -m pipeline.flip
+	@$(PY) -m pipeline.references flip
 
 serve: $(INSTALLED)
 	@$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
@@ -44,10 +44,10 @@ scorecard: book
 	@$(PY) -m pipeline.scorecard --archive
 
 requirements: $(INSTALLED)
-	@$(PY) -m pipeline.requirements
+	@$(PY) requirements/resolve.py
 
 clean:
 	rm -rf _build .snakemake
 
 $(INSTALLED): requirements.lock pyproject.toml
-	@sh pipeline/install.sh
+	@sh requirements/install.sh

@@ -37,7 +37,7 @@ jax.config.update("jax_enable_x64", True)
 C, BANDWIDTH, RIDGE = 10, 2.0, 1e-3
 NUGGET = 1e-8  # xrfm adds it to the diagonal of M before taking the root
 SIZES = [(2000, 784), (1000, 3072)]
-RECIPE = deep_rfm.Recipe("relu", width=1024)
+RECIPE = deep_rfm.Layout("relu", width=1024)
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +93,7 @@ def published_layer(X, y, key):
 
 
 def first_layer(X, y, key):
-    return next(deep_rfm.layers(X, y, num_classes=C, depth=1, recipe=RECIPE, key=key))
+    return next(deep_rfm.run_layers(X, y, num_classes=C, depth=1, recipe=RECIPE, key=key))
 
 
 def our_layer(X, y, key):

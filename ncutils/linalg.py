@@ -109,14 +109,88 @@ def class_means(
 
 
 def block_means(
-    K: Float[Array, "n n"], y: Int[Array, " n"], *, num_classes: int
-) -> Float[Array, "c c"]:
-    r"""Mean of a kernel over each pair of classes, diagonal entries included.
+    K: Float[Array, "*batch n n"] | Float[np.ndarray, "*batch n n"],
+    y: Int[Array, " n"] | Int[np.ndarray, " n"],
+    *,
+    num_classes: int,
+    distinct: bool = False,
+) -> Float[Array, "*batch c c"]:
+    r"""Mean of a kernel over each pair of classes.
 
     $$\bar K_{cc'} = \frac{1}{n_c n_{c'}} \sum_{i \in c,\, j \in c'} K_{ij}.$$
+
+    Args:
+        K: a kernel of n samples, or any number of them with these axes last.
+        y: n labels, in any order.
+        num_classes: C.
+        distinct: leave out the pairs of a sample with itself, so that
+            $\bar K_{cc}$ is the mean over $n_c (n_c - 1)$ pairs; NaN for a class of one.
+
+    Returns:
+        The C × C means.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import linalg
+        >>> K, y = jnp.array([[3.0, 1.0], [1.0, 3.0]]), jnp.array([0, 0])
+        >>> linalg.block_means(K, y, num_classes=1), linalg.block_means(
+        ...     K, y, num_classes=1, distinct=True
+        ... )
+        (Array([[2.]], dtype=...), Array([[1.]], dtype=...))
     """
     average = class_averager(y, num_classes=num_classes, dtype=K.dtype)
-    return average.T @ (K @ average)
+    means = average.T @ (K @ average)
+    if not distinct:
+        return means
+    counts = one_hot(y, num_classes=num_classes, dtype=K.dtype).sum(axis=0)
+    own = jnp.diagonal(K, axis1=-2, axis2=-1) @ average
+    within = jnp.diagonal(means, axis1=-2, axis2=-1)
+    apart = (counts * within - own) / (counts - 1)
+    return jnp.where(jnp.eye(num_classes, dtype=bool), apart[..., None], means)
+
+
+def block_values(
+    K: Float[Array, "*batch n n"] | Float[np.ndarray, "*batch n n"],
+    y: Int[Array, " n"] | Int[np.ndarray, " n"],
+    *,
+    num_classes: int,
+) -> Float[Array, "*batch 3"]:
+    r"""The three values of a block structure: means of the diagonal, within and across classes.
+
+    Every pair of two samples counts once, so that of unequal classes the larger count more.
+
+    Args:
+        K: a kernel of n samples, or any number of them with these axes last.
+        y: n labels, in any order.
+        num_classes: C.
+
+    Returns:
+        For each kernel the mean over samples with themselves, over pairs of two samples of a
+        class, and over pairs of two classes: $\gamma_d, \gamma_c, \gamma_n$ of P2.
+
+    Raises:
+        ValueError: for labels as in `check_labels`, or no two samples of a class.
+
+    Source: P2, Definition 3.1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import linalg
+        >>> from ncutils.block_ntk import BlockKernel
+        >>> K = BlockKernel(diag=3.0, within=2.0, across=1.0).matrix(2, 2)
+        >>> linalg.block_values(K, jnp.array([0, 0, 1, 1]), num_classes=2).tolist()
+        [3.0, 2.0, 1.0]
+    """
+    check_labels(y, num_classes=num_classes, length=K.shape[-1])
+    if not is_traced(y) and len(y) == num_classes:
+        raise ValueError(f"{num_classes} samples in {num_classes} classes: none has two of them")
+    sizes = one_hot(y, num_classes=num_classes, dtype=K.dtype).sum(axis=0)
+    sums = block_means(K, y, num_classes=num_classes) * sizes[:, None] * sizes
+    own = jnp.trace(K, axis1=-2, axis2=-1)
+    within = jnp.trace(sums, axis1=-2, axis2=-1)
+    across = jnp.sum(jnp.where(jnp.eye(num_classes, dtype=bool), 0.0, sums), axis=(-2, -1))
+    n, same = sizes.sum(), jnp.sum(sizes**2)
+    return jnp.stack([own / n, (within - own) / (same - n), across / (n**2 - same)], axis=-1)
 
 
 @jax.tree_util.register_dataclass

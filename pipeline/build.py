@@ -28,7 +28,12 @@ from ncutils import experiments
 from ncutils.records import digest as meaning
 from ncutils.records import papers, workspace
 
-STAGING = tuple(f"pipeline/{name}.py" for name in ("stage", "launch"))
+STAGING = (
+    "pipeline/stage.py",
+    "pipeline/launch.py",
+    "pipeline/templates/opening.md",
+    "requirements/resolve.py",
+)
 STARTED = re.compile(r"^Job \d+: (.+)$")
 PROGRESS = re.compile(r"^(\d+ of \d+ steps) \(\d+%\) done$")
 ROUTINE = re.compile(

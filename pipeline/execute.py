@@ -20,6 +20,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import numpy as np
 import papermill
 import yaml
 from papermill.exceptions import PapermillExecutionError
@@ -93,8 +94,7 @@ def provenance_of(page: str, scale: str) -> list[dict[str, str]]:
             path = workspace.build_dir(scale) / "results" / f"{case}.nc"
         with h5py.File(path) as file:
             # netCDF has numbers as vectors of one entry
-            values = {name: file.attrs[name] for name in keep}
-            found.append({n: str(v.item() if hasattr(v, "item") else v) for n, v in values.items()})
+            found.append({name: str(np.asarray(file.attrs[name]).item()) for name in keep})
     return found
 
 

@@ -1,7 +1,8 @@
 """Notebooks that run: the pages without outputs, with what they need brought first.
 
-Each page gets `launch/<page>.ipynb`. Its first cells install the pinned packages where they
-are not there already, find or fetch the project, and compute the results that are missing.
+Each page gets `launch/KEY/PAGE.ipynb`. Its first cells install the pinned packages where they
+are not there already, find or fetch the project, and compute the results that are missing; its
+text is plain Markdown, since a viewer of notebooks knows no roles, directives and macros.
 `binder/` says the same to Binder. The staged tree holds both, and `launch/index.json` tells
 the book where the buttons lead: to the branch `launch` of the repository that
 `nc_repository` in `_config.yml` names, or `NCUTILS_REPOSITORY`, which goes first.
@@ -17,114 +18,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+import jinja2
+import jupytext
 import nbformat
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from pybtex.database import parse_file
 
-from ncutils.experiments import catalogue
-from pipeline import plain
-from pipeline.requirements import PYTHON, pins
+from pipeline import build as plan
+from requirements.resolve import PYTHON, pins
 
 BRANCH = "launch"
 
 # Pages reach it through `ncutils.compat`; pyproject.toml says why it is not listed there.
 UNLISTED = "neural-tangents"
 
-WELCOME = """\
-# Run it yourself: {title}
+OPENING = Path(__file__).parent / "templates" / "opening.md"
 
-This is a page of *Neural collapse, recomputed*, without its outputs. The first cell brings the
-packages and the project, the second chooses the scale, the third computes the results that are
-not there yet, and then the page begins. {time}
-
-`SCALE = "smoke"` takes seconds and only shows that everything runs; `"paper"` has the sizes of the
-paper and wants a GPU or a cluster.
-"""
-
-INSTALL = '''\
-# Brings the packages of requirements.lock; where these versions are there, nothing is done.
-import importlib.metadata
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
-
-REPOSITORY, COMMIT = "{repository}", "{commit}"
-PINS = """
-{pins}
-""".split()
-
-
-def version(name):
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-if sys.version_info < (3, 11):
-    raise RuntimeError("this notebook needs Python 3.11 or newer")
-missing = [pin for pin in PINS if version(pin.split("==")[0]) != pin.split("==")[1]]
-if missing:
-    print(f"Installing {{len(missing)}} packages ...", flush=True)
-    owners = importlib.metadata.packages_distributions()
-    loaded = {{owner for module in set(sys.modules) for owner in owners.get(module, ())}}
-    loaded = {{re.sub("[-_.]+", "-", owner).lower() for owner in loaded}}
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, *missing], check=True)
-    if loaded & {{pin.split("==")[0] for pin in missing}}:
-        print("Some were in use in another version. The kernel starts anew: run all cells again.")
-        get_ipython().kernel.do_shutdown(True)
-else:
-    print(f"All {{len(PINS)}} packages are there, nothing to install.")
-
-# The project: the folder that this notebook lies in, or else a clone of it.
-folders = [Path.cwd(), *Path.cwd().parents, Path.cwd() / REPOSITORY.split("/")[-1]]
-found = next((folder for folder in folders if (folder / "claims.yml").is_file()), None)
-if found is None:
-    if not REPOSITORY:
-        raise RuntimeError("put this notebook into the folder of the project and run it there")
-    found = folders[-1]
-    address = f"https://github.com/{{REPOSITORY}}"
-    subprocess.run(["git", "clone", "--quiet", address, str(found)], check=True)
-    subprocess.run(["git", "-C", str(found), "checkout", "--quiet", COMMIT], check=True)
-os.chdir(found)
-sys.path.insert(0, str(found))
-print(f"The project is in {{found}}")
-'''
-
-COMPUTE = """\
-# Computes what this page shows, where it is not there yet.
-from ncutils import results
-
-CELLS = {cells}
-
-for place, cell in enumerate(CELLS, 1):
-    paths = (results.archive_path, results.path_of)
-    there = any(path(*cell.split("/"), scale=SCALE).is_file() for path in paths)
-    print(f"{{place}} of {{len(CELLS)}}: {{cell}}", "is there" if there else "...", flush=True)
-    if there:
-        continue
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ncutils.experiments", *cell.split("/"), "--scale", SCALE],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={{**os.environ, "TQDM_MININTERVAL": "10"}},  # a line of progress every ten seconds
-    )
-    for line in process.stdout:
-        print("   ", line, end="", flush=True)
-    if process.wait():
-        raise RuntimeError(f"{{cell}} did not finish: see the lines above")
-"""
-
-POST_BUILD = """\
-#!/bin/sh
-# Without its dependencies: it would bring TensorFlow, which nothing here uses.
-exec python -m pip install --no-cache-dir --no-deps {unlisted}
-"""
+# It would bring TensorFlow, which nothing here uses.
+POST_BUILD = "#!/bin/sh\nexec python -m pip install --no-cache-dir --no-deps {unlisted}\n"
 
 README = """\
 # Notebooks to run
@@ -181,49 +94,118 @@ def minutes(seconds: float) -> str:
 
 
 def time_needed(record: dict) -> str:
-    """How long the cells and the page took when the book was made."""
-    cells = sum(float(one["seconds"]) for one in record["results"])
+    """How long the cases and the page took when the book was made."""
+    cases = sum(float(one["seconds"]) for one in record["results"])
     return (
         f"For the book, at {record['scale']} scale on one {record['device']}, its results took "
-        f"{minutes(cells)} to compute and the page itself {minutes(record['notebook_seconds'])}."
+        f"{minutes(cases)} to compute and the page itself {minutes(record['notebook_seconds'])}."
     )
 
 
-def install(root: Path) -> str:
-    """The first cell: it brings the packages and the project."""
-    return INSTALL.format(
-        repository=repository(root), commit=head(root), pins="\n".join(needed(root))
-    )
+# --- the text of a page, plain --------------------------------------------------------------
+
+FIELDS = {"": "value", "control": "control_value"}
+BOX = re.compile(
+    r"^:::\{([\w:-]+)\} *([^\n]*)\n((?::[\w-]+:[^\n]*\n)*)(.*?)^:::$", re.MULTILINE | re.DOTALL
+)
 
 
-def notebook(source, record: dict, *, first: str, text: plain.Plain):
+class Plain:
+    """Turns the text of a page into Markdown that any notebook viewer shows."""
+
+    def __init__(self, root: Path, ledger: Sequence[dict] = ()):
+        """Read what roles refer to.
+
+        Args:
+            root: the project's folder.
+            ledger: rows of the ledger; without them a badge is an id and a number is left out.
+        """
+        self.rows = {row["id"]: row for row in ledger}
+        config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))["sphinx"]
+        mathjax = config["config"].get("mathjax3_config", {})
+        self.macros = mathjax.get("tex", {}).get("macros", {})
+        self.works = parse_file(str(root / "book" / "references.bib")).entries
+
+    def __call__(self, text: str) -> str:
+        """The same text, without roles, directives, macros and links into the book."""
+        text = BOX.sub(self._box, text)
+        text = re.sub(r"\{([\w:]+)\}`([^`]*)`", self._role, text)
+        text = re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?:)[^)\s]*\)", r"\1", text)
+        for name, body in self.macros.items():
+            text = re.sub(rf"\\{name}(?![A-Za-z])", lambda _, body=body: body, text)
+        return text
+
+    def _box(self, found: re.Match) -> str:
+        kind, title, _, body = found.groups()
+        if not (title or body.strip()):
+            return ""  # what the book fills in when it is made
+        word = kind.rpartition(":")[2].removeprefix("nc-").capitalize()
+        lines = [f"**{word}: {title}**" if title else f"**{word}**", "", *body.strip().split("\n")]
+        return "\n".join(f"> {line}".rstrip() for line in lines)
+
+    def _role(self, found: re.Match) -> str:
+        role, content = found.groups()
+        if role == "claim":
+            return f"[{content}: {self.rows.get(content, {}).get('verdict', 'to be judged')}]"
+        if role == "measured":
+            claim, _, field = content.partition(".")
+            value = self.rows.get(claim, {}).get(FIELDS.get(field, field))
+            return f"{value:.3g}" if isinstance(value, int | float) else "(see the ledger)"
+        if role.startswith("cite"):
+            works, inside = (
+                [self._cited(key.strip()) for key in content.split(",")],
+                role != "cite:t",
+            )
+            years = [f"{who}, {year}" if inside else f"{who} ({year})" for who, year in works]
+            return f"({'; '.join(years)})" if inside else "; ".join(years)
+        return "the equation above" if role == "eq" else content.partition(" <")[0]
+
+    def _cited(self, key: str) -> tuple[str, str]:
+        """`Ada and Others`, as a citation in the text names the authors, and the year."""
+        if key not in self.works:
+            return key, ""  # the book itself will say so
+        authors = [
+            " ".join(map(str, one.rich_last_names)) for one in self.works[key].persons["author"]
+        ]
+        names = " and ".join(authors) if len(authors) < 3 else f"{authors[0]} et al."
+        return names, self.works[key].fields["year"]
+
+
+# --- the notebooks --------------------------------------------------------------------------
+
+
+def opening(**values) -> list:
+    """The first cells of a notebook, `templates/opening.md` with these values in it."""
+    text = jinja2.Template(OPENING.read_text(encoding="utf-8")).render(values)
+    return jupytext.reads(text, fmt="md").cells
+
+
+def notebook(source, record: dict, *, text: Plain, **values):
     """The runnable notebook of a page.
 
     Args:
         source: the page's notebook as jupytext reads it.
         record: what `pipeline.execute` wrote of its run.
-        first: code of the first cell.
         text: turns the page's text into plain Markdown.
+        values: repository, commit and pins, for the first cells.
 
     Returns:
         A notebook without outputs.
     """
-    new = nbformat.v4
     title = re.search(r"^# (.+)$", source.cells[0].source, flags=re.MULTILINE)
-    welcome = WELCOME.format(title=title[1] if title else record["page"], time=time_needed(record))
-    needs = json.dumps(catalogue.PAGES[record["page"]], indent=4)
-    done = new.new_notebook(metadata={"kernelspec": source.metadata["kernelspec"]})
-    done.cells = [
-        new.new_markdown_cell(welcome),
-        new.new_code_cell(first),
-        new.new_code_cell(f'SCALE = "{record["scale"]}"', metadata={"tags": ["parameters"]}),
-        new.new_code_cell(COMPUTE.format(cells=needs)),
-    ]
+    done = nbformat.v4.new_notebook(metadata={"kernelspec": source.metadata["kernelspec"]})
+    done.cells = opening(
+        title=title[1] if title else record["page"],
+        time=time_needed(record),
+        scale=record["scale"],
+        cases=json.dumps(plan.cases_of(record["page"]), indent=4),
+        **values,
+    )
     for cell in source.cells:
         if cell.cell_type == "markdown":
-            done.cells.append(new.new_markdown_cell(text(cell.source)))
+            done.cells.append(nbformat.v4.new_markdown_cell(text(cell.source)))
         elif "parameters" not in cell.metadata.get("tags", ()):
-            done.cells.append(new.new_code_cell(cell.source))
+            done.cells.append(nbformat.v4.new_code_cell(cell.source))
     for number, cell in enumerate(done.cells):
         cell.id = f"cell-{number}"  # nbformat draws lots, and the same book should have the same
     nbformat.validate(done)
@@ -250,28 +232,25 @@ def write(root: Path, source: Path, ledger: Sequence[dict] = ()) -> None:
         source: the staged tree.
         ledger: rows of the ledger.
     """
-    import jupytext  # not needed to read the name of the repository
-
-    launch, binder = source / "launch", source / "binder"
-    launch.mkdir()
-    binder.mkdir()
-    name, first, text, index = repository(root), install(root), plain.Plain(root, ledger), {}
-    for page in catalogue.PAGES:
+    name, wanted, text, index = repository(root), needed(root), Plain(root, ledger), {}
+    values = {"repository": name, "commit": head(root), "pins": "\n".join(wanted)}
+    listed = [pin for pin in wanted if not pin.startswith(UNLISTED)]
+    files = {
+        "launch/README.md": README,
+        "binder/runtime.txt": f"python-{PYTHON}\n",
+        "binder/requirements.txt": "\n".join(listed) + "\n",
+        "binder/postBuild": POST_BUILD.format(unlisted=" ".join({*wanted} - {*listed})),
+    }
+    for page in plan.pages():
         about = source / "pages" / f"{page}.json"
         if about.is_file():
             record = json.loads(about.read_text(encoding="utf-8"))
             page_source = jupytext.read(root / "notebooks" / f"{page}.py")
-            made = notebook(page_source, record, first=first, text=text)
-            nbformat.write(made, launch / f"{page}.ipynb")
+            made = notebook(page_source, record, text=text, **values)
+            files[f"launch/{page}.ipynb"] = nbformat.writes(made) + "\n"
             index[page] = {"buttons": buttons(page, name)}
-    (launch / "index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
-    (launch / "README.md").write_text(README, encoding="utf-8")
-    wanted = needed(root)
-    unlisted = [pin for pin in wanted if pin.startswith(UNLISTED)]
-    listed = [pin for pin in wanted if pin not in unlisted]
-    (binder / "runtime.txt").write_text(f"python-{PYTHON}\n", encoding="utf-8")
-    (binder / "requirements.txt").write_text("\n".join(listed) + "\n", encoding="utf-8")
-    if unlisted:
-        script = binder / "postBuild"
-        script.write_text(POST_BUILD.format(unlisted=" ".join(unlisted)), encoding="utf-8")
-        script.chmod(0o755)
+    files["launch/index.json"] = json.dumps(index, indent=1)
+    for path, content in files.items():
+        (source / path).parent.mkdir(parents=True, exist_ok=True)
+        (source / path).write_text(content, encoding="utf-8")
+    (source / "binder" / "postBuild").chmod(0o755)

@@ -1,11 +1,12 @@
 """The scorecard in README.md, from the archived ledger: `python -m pipeline.scorecard`.
 
-`--archive` first keeps the ledger of the last quick build as
-`results/ledger.quick.json`. Nothing in the block is typed by hand.
+`--archive` first keeps the ledger of the last quick build as `results/ledger.quick.json`.
+Nothing in the block is typed by hand.
 """
 
 import argparse
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -23,18 +24,15 @@ def archive_path() -> Path:
 
 def block(ledger: dict) -> str:
     """A table of verdicts for each paper, the coverage, and where both come from."""
-    papers = sorted({row["paper"] for row in ledger["rows"]})
     counts = Counter((row["paper"], row["verdict"]) for row in ledger["rows"])
-    used = [v for v in claims.VERDICTS if any(counts[paper, v] for paper in papers)]
+    used = [one for one in claims.VERDICTS if any(verdict == one for _, verdict in counts)]
+    table: list[list[object]] = [["paper", "claims", *used]]
+    for key, paper in ledger["papers"].items():
+        numbers = [counts[key, verdict] for verdict in used]
+        table.append([f"{paper['tag']}: {paper['short']}", sum(numbers), *numbers])
+    head, *rows = (f"| {' | '.join(map(str, row))} |" for row in table)
     lines = [
-        "| paper | claims | " + " | ".join(used) + " |",
-        "|---" * (len(used) + 2) + "|",
-        *(
-            f"| {paper} | {sum(counts[paper, v] for v in used)} | "
-            + " | ".join(str(counts[paper, v]) for v in used)
-            + " |"
-            for paper in papers
-        ),
+        *(head, "|---" * len(table[0]) + "|", *rows),
         "",
         coverage.sentence(coverage.judge_all(coverage.load(), ledger)),
         "",
@@ -49,11 +47,10 @@ def replaced(text: str, ledger: dict) -> str:
     Raises:
         ValueError: if it has no such block.
     """
-    head, start, rest = text.partition(START)
-    _, end, tail = rest.partition(END)
-    if not (start and end):
+    pattern = re.compile(f"{re.escape(START)}.*{re.escape(END)}", re.DOTALL)
+    if not pattern.search(text):
         raise ValueError(f"no block between {START!r} and {END!r}")
-    return head + block(ledger) + tail
+    return pattern.sub(lambda _: block(ledger), text)
 
 
 def main() -> None:

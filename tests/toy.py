@@ -1,8 +1,8 @@
-"""A project of two cells and one page, driven by the real pipeline.
+"""A project of two cases and one page, driven by the real pipeline.
 
-Cells append their names to `ran.txt` when they start, so a test sees what was
-computed again. A cell waits while the file `wait` exists and fails while
-`break-cell` does; the notebook fails while `break-page` does.
+Cases append their names to `ran.txt` when they start, so a test sees what was
+computed again. The second waits while the file `wait` exists and fails while
+`break-case` does; the notebook fails while `break-page` does.
 """
 
 import os
@@ -12,36 +12,58 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-
-CATALOGUE = 'PAGES = {"toy_page": ("toy/first", "toy/second")}\nLONGER = {}\n'
+KEY = "toy2020"
+FIRST, SECOND = (f"{KEY}/line/{name}" for name in ("first", "second"))
+PAGE = f"{KEY}/toy_page"
 
 EXPERIMENT = """\
 import dataclasses, time
 from pathlib import Path
 import numpy as np, xarray as xr
 from ncutils import linalg
-
-CELLS = ("first", "second")
+from ncutils.experiments import case
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    cell: str
+class Line:
     size: int
     seeds: tuple[int, ...] = (0, 1, 2)
 
-    @classmethod
-    def at(cls, cell, scale):
-        return cls(cell, {"smoke": 3, "quick": 30, "paper": 300}[scale])
-
-def run(config):
+def ran(name):
     with Path("ran.txt").open("a") as file:
-        file.write(config.cell + "\\n")
-    while config.cell == "second" and Path("wait").exists():
-        time.sleep(0.05)
-    if config.cell == "second" and Path("break-cell").exists():
-        raise ValueError("the second cell is broken")
+        file.write(name + "\\n")
+
+def line(config):
+    linalg.check_labels(np.array([0, 1]), num_classes=2)
     values = np.linspace(0.0, 1.0, 3 * config.size).reshape(3, -1)
     return xr.Dataset({"nc1": (("seed", "step"), values)}, coords={"seed": list(config.seeds)})
+
+@case(smoke=Line(3), quick=Line(30), paper=Line(300))
+def first(config):
+    ran("first")
+    return line(config)
+
+@case(smoke=Line(3), quick=Line(30), paper=Line(300))
+def second(config):
+    ran("second")
+    while Path("wait").exists():
+        time.sleep(0.05)
+    if Path("break-case").exists():
+        raise ValueError("the second case is broken")
+    return line(config)
+"""
+
+FIGURES = """\
+import matplotlib.pyplot as plt
+import xarray as xr
+from matplotlib.figure import Figure
+
+from ncutils.figures import style
+
+def rise(ds: xr.Dataset) -> Figure:
+    with style():
+        fig, ax = plt.subplots()
+        ax.plot(ds["step"], ds["nc1"].mean("seed"))
+    return fig
 """
 
 NOTEBOOK = """\
@@ -67,9 +89,10 @@ SCALE = "quick"
 # %% tags=["hide-input"]
 import sys
 from pathlib import Path
-import matplotlib.pyplot as plt
-from ncutils import claims, plotting, results
-first = results.load("toy", "first", scale=SCALE)
+from ncutils import figures
+from ncutils.records import claims, results
+first = results.load("toy2020/line/first", scale=SCALE)
+second = results.load("toy2020/line/second", scale=SCALE)
 
 # %% tags=["hide-input"]
 message = "the page is broken"
@@ -78,10 +101,8 @@ if Path("break-page").exists():
     raise ValueError(message)
 
 # %% tags=["hide-input", "remove-output"]
-with plotting.style():
-    fig, ax = plt.subplots()
-    ax.plot(first["step"], first["nc1"].mean("seed"))
-plotting.save(fig, "toy-fig", scale=SCALE, data=first, alt="A line that rises from nought to one.")
+alt = "A line that rises from nought to one."
+figures.save(figures.toy2020.rise(first), "toy-fig", scale=SCALE, data=first, alt=alt)
 
 # %% [markdown]
 # :::{nc-figure} toy-fig
@@ -90,7 +111,8 @@ plotting.save(fig, "toy-fig", scale=SCALE, data=first, alt="A line that rises fr
 # :::
 
 # %% tags=["hide-input"]
-claims.record("T1", scale=SCALE, value=float(first["nc1"].max()), control=2.0, n=3)
+judge = claims.at(SCALE)
+judge("T1", of=[first, second], value=float(first["nc1"].max()), control=2.0, over="seed")
 
 # %% [markdown]
 # ```{verdicts}
@@ -98,9 +120,15 @@ claims.record("T1", scale=SCALE, value=float(first["nc1"].max()), control=2.0, n
 """
 
 CLAIMS = """\
+paper:
+  key: toy2020
+  tag: T
+  title: On a line
+  short: the toy
+  figures: 1
+claims:
 - id: T1
-  paper: P1
-  number: Theorem 1
+  number: Fig. 1
   page: toy_page
   statement: The line ends at one.
   kind: identity
@@ -110,9 +138,13 @@ CLAIMS = """\
   tolerance: 1.0e-12
   scales: [smoke, quick, paper]
   control: the value two
+coverage:
+- number: Fig. 1
+  what: A line.
 """
 
-TOC = "format: jb-book\nroot: book/index\nchapters:\n  - file: notebooks/toy_page\n"
+TOC = f"format: jb-book\nroot: book/index\nchapters:\n  - file: notebooks/{PAGE}\n"
+BIBLIOGRAPHY = "@misc{toy2020, title = {On a line}, author = {Toy, A.}, year = {2020}}\n"
 
 
 def make(root: Path) -> Path:
@@ -123,21 +155,23 @@ def make(root: Path) -> Path:
     shutil.copytree(ROOT / "book", root / "book", ignore=shutil.ignore_patterns("*.md"))
     for name in ("Snakefile", "_config.yml", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
-    experiments = root / "ncutils" / "experiments"
-    for module in experiments.glob("*.py"):
-        if module.name not in ("__init__.py", "__main__.py"):
-            module.unlink()
-    (root / "notebooks").mkdir()
+    for drawer in (root / "ncutils" / "experiments").iterdir():
+        if drawer.is_dir():
+            shutil.rmtree(drawer)
+            (root / "ncutils" / "figures" / f"{drawer.name}.py").unlink(missing_ok=True)
     for path, text in {
-        "ncutils/experiments/catalogue.py": CATALOGUE,
-        "ncutils/experiments/toy.py": EXPERIMENT,
-        "notebooks/toy_page.py": NOTEBOOK,
-        "claims.yml": CLAIMS,
+        f"ncutils/experiments/{KEY}/__init__.py": '"""A toy."""\n',
+        f"ncutils/experiments/{KEY}/line.py": EXPERIMENT,
+        f"ncutils/figures/{KEY}.py": FIGURES,
+        f"notebooks/{PAGE}.py": NOTEBOOK,
+        f"claims/{KEY}.yml": CLAIMS,
         "_toc.yml": TOC,
         "requirements.lock": "numpy==2.4.6\n",
         "book/index.md": "# Toy\n\nOne page.\n",
-        "book/redirects.yml": "toy.html: notebooks/toy_page\n",
+        "book/references.bib": BIBLIOGRAPHY,
+        "book/redirects.yml": f"toy.html: notebooks/{PAGE}\n",
     }.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, encoding="utf-8")
     return root
 
@@ -165,10 +199,10 @@ def run(root: Path, *words: str) -> tuple[int, str]:
 
 def build(root: Path, *, target: str = "ledger.json") -> tuple[int, str]:
     """Build the toy project up to a file of its smoke scale."""
-    return run(root, "-m", "pipeline.book", "--scale", "smoke", "--target", target)
+    return run(root, "-m", "pipeline.build", "--scale", "smoke", "--target", target)
 
 
 def ran(root: Path) -> list[str]:
-    """The cells that ran, in order of name."""
+    """The cases that ran, in order of name."""
     log = root / "ran.txt"
     return sorted(log.read_text().split()) if log.is_file() else []

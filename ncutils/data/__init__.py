@@ -8,6 +8,7 @@ from ncutils.data.sets import (
     balanced_subset,
     gaussian_mixture,
     load,
+    random_batches,
     two_gaussians,
 )
 
@@ -19,6 +20,7 @@ __all__ = [
     "gaussian_mixture",
     "load",
     "pool",
+    "random_batches",
     "resize",
     "sorted_by_class",
     "split",

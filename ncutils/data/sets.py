@@ -293,6 +293,35 @@ def balanced_batches(
     return by_class.transpose(1, 0, 2).reshape(batches, num_classes * per_class)
 
 
+def random_batches(n: int, size: int, *, key: PRNGKeyArray) -> Int[Array, "batches size"]:
+    """Row numbers of one epoch of batches drawn at random without replacement.
+
+    No row comes twice in an epoch; the n mod size rows left over are others in each epoch.
+    Only the key is traced.
+
+    Args:
+        n: how many rows there are.
+        size: rows of a batch.
+        key: random key, one for each epoch.
+
+    Returns:
+        ⌊n / size⌋ × size row numbers.
+
+    Raises:
+        ValueError: if a batch is empty or larger than the data.
+
+    Example:
+        >>> import jax
+        >>> from ncutils import data
+        >>> data.random_batches(10, 4, key=jax.random.key(0)).shape
+        (2, 4)
+    """
+    if not 1 <= size <= n:
+        raise ValueError(f"batch_size={size} must be between 1 and {n}, the number of samples")
+    batches = n // size
+    return jax.random.permutation(key, n)[: batches * size].reshape(batches, size)
+
+
 def _check_per_class(per_class: int, sizes: Int[np.ndarray, " c"]) -> None:
     if not 1 <= per_class <= sizes.min():
         raise ValueError(

@@ -1,32 +1,30 @@
 """Deep recursive feature machines (layers), the map of their Gram matrix (gram_map), theory."""
 
-from ncutils.data import standardise
 from ncutils.deep_rfm import gram_map, theory
 from ncutils.deep_rfm.layers import (
     MATRICES,
-    SCALES,
+    NORMALISATIONS,
     WEIGHTS,
     DeepRFM,
     Layer,
-    Recipe,
+    Layout,
     deep_rfm,
-    layers,
     memory,
     random_features,
+    run_layers,
 )
 
 __all__ = [
     "MATRICES",
-    "SCALES",
+    "NORMALISATIONS",
     "WEIGHTS",
     "DeepRFM",
     "Layer",
-    "Recipe",
+    "Layout",
     "deep_rfm",
     "gram_map",
-    "layers",
     "memory",
     "random_features",
-    "standardise",
+    "run_layers",
     "theory",
 ]

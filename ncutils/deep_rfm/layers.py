@@ -22,11 +22,11 @@ from ncutils import agop, data, linalg
 
 WEIGHTS = {"relu": ("uniform", "gaussian"), "cosine": ("cauchy", "gaussian")}
 MATRICES = ("agop", "identity", "random")
-SCALES = ("max", "sum")
+NORMALISATIONS = ("max", "sum")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Layout:
     r"""What a layer does. The defaults are what the released code does; see `printed`.
 
     Attributes:
@@ -40,7 +40,7 @@ class Recipe:
             "gaussian", for $e^{-\gamma^2 \lVert z - z' \rVert^2 / 2}$, with cosine. None for
             the first of the two.
         frequency: γ.
-        scale: of M. "max", divided by its largest entry; or "sum", as it is defined.
+        normalisation: of M. "max", divided by its largest entry; or "sum", as it is defined.
         matrix: "agop"; or, as controls, "identity", and "random" for the eigenvalues of the
             AGOP with random eigenvectors.
 
@@ -57,7 +57,7 @@ class Recipe:
     width: int | None = None
     weights: str | None = None
     frequency: float = 0.05
-    scale: str = "max"
+    normalisation: str = "max"
     matrix: str = "agop"
 
     def __post_init__(self):
@@ -65,7 +65,7 @@ class Recipe:
             ("feature_map", self.feature_map, WEIGHTS),
             ("kernel", self.kernel, agop.KERNELS),
             ("weights", self.weights, (None, *WEIGHTS.get(self.feature_map, ()))),
-            ("scale", self.scale, SCALES),
+            ("normalisation", self.normalisation, NORMALISATIONS),
             ("matrix", self.matrix, MATRICES),
         ):
             if value not in known:
@@ -77,10 +77,10 @@ class Recipe:
             raise ValueError(f"width counts features and is at least 1, not {self.width}")
 
     @classmethod
-    def printed(cls, feature_map: str, **changes) -> "Recipe":
+    def printed(cls, feature_map: str, **changes) -> "Layout":
         """The algorithm of the paper's text: no ridge, M as it is, 4096 cosines."""
         width = 4096 if feature_map == "cosine" else 1024
-        return replace(cls(feature_map, ridge=0.0, width=width, scale="sum"), **changes)
+        return replace(cls(feature_map, ridge=0.0, width=width, normalisation="sum"), **changes)
 
     def features(self, inputs: int) -> int:
         """How many features the map makes of so many inputs."""
@@ -122,8 +122,8 @@ class DeepRFM:
     readout: Layer
 
 
-def memory(n: int, d: int, *, recipe: Recipe, kept: int = 1, itemsize: int = 8) -> float:
-    """Estimate of the memory that `layers` needs, in GiB, with so many layers kept.
+def memory(n: int, d: int, *, recipe: Layout, kept: int = 1, itemsize: int = 8) -> float:
+    """Estimate of the memory that `run_layers` needs, in GiB, with so many layers kept.
 
     Four n × n matrices at a time (kernel, factor, copies), eight of n × D and of D × D.
     """
@@ -131,13 +131,13 @@ def memory(n: int, d: int, *, recipe: Recipe, kept: int = 1, itemsize: int = 8) 
     return itemsize * (4 * n * n + (8 + 3 * kept) * n * D + (8 + kept) * D * D) / 2**30
 
 
-def layers(
+def run_layers(
     X: Float[Array, "n d"],
     y: Int[Array, " n"],
     *,
     num_classes: int,
     depth: int,
-    recipe: Recipe = Recipe(),
+    recipe: Layout = Layout(),
     test: Float[Array, "m d"] | None = None,
     when_singular: str = "refuse",
     memory_limit: float = 4.0,
@@ -163,7 +163,7 @@ def deep_rfm(
     *,
     num_classes: int,
     depth: int,
-    recipe: Recipe = Recipe(),
+    recipe: Layout = Layout(),
     test: Float[Array, "m d"] | None = None,
     when_singular: str = "refuse",
     memory_limit: float = 4.0,
@@ -179,7 +179,7 @@ def deep_rfm(
         y: n labels, 0 … C-1; the regression is to ±1, one output for each class.
         num_classes: C.
         depth: L.
-        recipe: what a layer does.
+        recipe: a `Layout`, what a layer does.
         test: m × d further inputs that are mapped along, and predicted for.
         when_singular: "refuse" a singular kernel matrix, or "stop" at it: the layer where it
             occurs is then the last, and `Layer.singular` says so.
@@ -194,11 +194,11 @@ def deep_rfm(
             that are not finite, a row of zeros, rows that are all equal, an estimate above
             the limit, or a singular kernel matrix.
 
-    Source: P3 Algorithm 1. `Recipe` says where released code and text differ.
+    Source: P3 Algorithm 1. `Layout` says where released code and text differ.
     """
     needed = memory(*X.shape, recipe=recipe, kept=depth, itemsize=X.dtype.itemsize)
     _check_memory(needed, X, memory_limit)
-    *inner, readout = layers(
+    *inner, readout = run_layers(
         X, y, num_classes=num_classes, depth=depth, recipe=recipe, test=test,
         when_singular=when_singular, memory_limit=memory_limit, key=key,
     )  # fmt: skip
@@ -231,7 +231,7 @@ def _check_memory(needed, X, limit):
         raise ValueError(
             f"about {needed:.3g} GiB are needed for {X.shape[0]} × {X.shape[1]} inputs in"
             f" {X.dtype}, and memory_limit is {limit:.3g} GiB: raise it, take fewer rows or"
-            " float32, or measure the layers one by one with `layers`"
+            " float32, or measure the layers one by one with `run_layers`"
         )
 
 
@@ -272,7 +272,7 @@ def _matrix(M, X, recipe, key):
     if recipe.matrix == "identity":
         one = jnp.eye(d, dtype=X.dtype)
         return one, (one,)
-    M = M / jnp.max(M) if recipe.scale == "max" else n * M
+    M = M / jnp.max(M) if recipe.normalisation == "max" else n * M
     factors = _square_root(M, X)
     if recipe.matrix == "random":
         turn = jnp.linalg.qr(jax.random.normal(key, (d, d), X.dtype))[0]
@@ -296,9 +296,9 @@ def _square_root(M, X):
 
 
 def random_features(
-    Z: Float[Array, "n d"], *, recipe: Recipe, key: PRNGKeyArray
+    Z: Float[Array, "n d"], *, recipe: Layout, key: PRNGKeyArray
 ) -> Float[Array, "n D"]:
-    r"""The random map of a layer: $\Phi(z)$ of `Recipe`, drawn by the key and d alone.
+    r"""The random map of a layer: $\Phi(z)$ of `Layout`, drawn by the key and d alone.
 
     Source: P3 Algorithm 1, step 5. The released code has as many cosines as its input has
         features, where the text has 4096.

@@ -54,9 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         config = experiments.config_of(args.name, scale=args.scale)
     except ValueError as error:
         parser.error(f"{args.name}: {error}")
-    source = digest.case_digest(
-        args.name
-    )  # of what is about to run, not of what stands there after
+    source = digest.case_digest(args.name)  # before the run, whatever is edited meanwhile
     checkpoint = checkpoint_of(args.name, args.scale, config)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     started, busy = time.perf_counter(), time.process_time()
@@ -66,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     path = results.path_of(args.name, scale=args.scale)
     what = {"case": args.name, "scale": args.scale, "config": config, "source": source}
     results.save(ds, path, seconds=seconds, **what)
-    checkpoint.unlink(missing_ok=True)  # the result is there now
+    for state in checkpoint.parent.glob(f"{checkpoint.stem}*"):  # a case may have several
+        state.unlink()  # the result is there now
     print(f"{path}: {seconds:.1f} s")
     if args.archive:
         print(results.archive(results.read(path), case=args.name, scale=args.scale))

@@ -11,8 +11,8 @@ from ncutils.models.networks import (
     logits,
     mlp,
     partition,
+    unbiased_mlp,
 )
-from ncutils.models.perceptron import Perceptron, perceptron
 
 __all__ = [
     "ACTIVATIONS",
@@ -20,7 +20,6 @@ __all__ = [
     "BatchNorm",
     "Conv",
     "Dense",
-    "Perceptron",
     "batch_logits",
     "cnn",
     "densenet40",
@@ -29,9 +28,9 @@ __all__ = [
     "logits",
     "mlp",
     "partition",
-    "perceptron",
     "resnet",
     "resnet20",
+    "unbiased_mlp",
     "vgg11",
     "vgg16",
 ]

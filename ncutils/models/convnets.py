@@ -41,28 +41,29 @@ class ConvNet(eqx.Module):
 
 
 class Unit(eqx.Module):
-    """A map, batch norm, ReLU."""
+    """A map, batch norm or none, ReLU or nothing."""
 
     map: Conv | Dense
-    norm: BatchNorm
+    norm: BatchNorm | None
+    rectified: bool = eqx.field(static=True, default=True)
 
     def __call__(self, x, seen=None):
         """The image of one example."""
-        return jax.nn.relu(normed(self.map, self.norm, x, seen))
+        x = self.map(x) if self.norm is None else normed(self.map, self.norm, x, seen)
+        return jax.nn.relu(x) if self.rectified else x
 
 
 class Residual(eqx.Module):
     """Two convolutions with batch norm, added to the input or to a 1 × 1 convolution of it."""
 
     first: Unit
-    second: Conv
-    norm: BatchNorm
-    shortcut: Conv | None
+    second: Unit
+    shortcut: Unit | Conv | None
 
     def __call__(self, x, seen=None):
         """The image of one example."""
-        z = normed(self.second, self.norm, self.first(x, seen), seen)
-        return jax.nn.relu(z + (x if self.shortcut is None else self.shortcut(x)))
+        z = self.second(self.first(x, seen), seen)
+        return jax.nn.relu(z + (x if self.shortcut is None else self.shortcut(x, seen)))
 
 
 class Before(eqx.Module):
@@ -175,8 +176,8 @@ def resnet(
                 options = {"size": 1, "stride": stride, "bias": True, "features": None}
                 shortcut = make.conv(width, wider, **options) if stride == 2 else None
                 first = make.unit(width, wider, stride=stride)
-                second = make.conv(wider, wider)
-                layers.append(Residual(first, second, make.norm(wider), shortcut))
+                second = Unit(make.conv(wider, wider), make.norm(wider), rectified=False)
+                layers.append(Residual(first, second, shortcut))
                 width = wider
         return [*layers, Pool("all")], make.dense(width, num_classes)
 
@@ -196,6 +197,7 @@ VGG_STAGES = {
 
 def vgg(
     depth: int,
+    thin: int = 1,
     *,
     channels: int = 1,
     num_classes: int = 10,
@@ -212,6 +214,7 @@ def vgg(
 
     Args:
         depth: 11 or 16.
+        thin: divides all widths, for a network to try things with.
         hidden: widths of the affine layers.
         channels, num_classes, initialisation, momentum, dtype, key: as for `resnet`.
 
@@ -225,13 +228,14 @@ def vgg(
     """
     if depth not in VGG_STAGES:
         raise ValueError(f"VGG{depth} is not here: choose one of {', '.join(map(str, VGG_STAGES))}")
+    hidden = [width // thin for width in hidden]
     sizes = (*hidden, channels, num_classes)
     options = {"initialisation": initialisation, "momentum": momentum, "dtype": dtype}
 
     def build(make):
         layers, width = [], channels
         for stage in VGG_STAGES[depth]:
-            for wider in stage:
+            for wider in (full // thin for full in stage):
                 layers.append(make.unit(width, wider, bias=True))
                 width = wider
             layers.append(Pool("max"))
@@ -244,20 +248,20 @@ def vgg(
     return _made(build, features=hidden[-1], sizes=sizes, key=key, **options)
 
 
-def vgg11(*, key: PRNGKeyArray, **options) -> ConvNet:
+def vgg11(thin: int = 1, *, key: PRNGKeyArray, **options) -> ConvNet:
     """VGG11 with batch norm and n = 256 features; options as for `vgg`."""
-    return vgg(11, key=key, **options)
+    return vgg(11, thin, key=key, **options)
 
 
-def vgg16(*, key: PRNGKeyArray, **options) -> ConvNet:
+def vgg16(thin: int = 1, *, key: PRNGKeyArray, **options) -> ConvNet:
     """VGG16 with batch norm and n = 256 features; options as for `vgg`."""
-    return vgg(16, key=key, **options)
+    return vgg(16, thin, key=key, **options)
 
 
 def densenet40(
-    *,
     blocks: Sequence[int] = (6, 6, 6),
     growth: int = 12,
+    *,
     squeeze: int = 2,
     channels: int = 1,
     num_classes: int = 10,

@@ -6,11 +6,13 @@ variance of the batch and appends them to the list. Without a list it uses its r
 statistics, and a layer is a plain function of one example.
 """
 
+import itertools
 import math
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ncutils._fast import convolution
@@ -21,15 +23,15 @@ INITIALISATIONS = ("lecun_normal", "uniform", "he_normal", "pytorch")
 
 
 class Dense(eqx.Module):
-    r"""An affine map $x \mapsto W x + b$ of one example."""
+    r"""An affine map $x \mapsto W x + b$ of one example, or a linear one, without b."""
 
     weight: Float[Array, "p d"]
-    bias: Float[Array, " p"]
+    bias: Float[Array, " p"] | None = None
 
     def __call__(self, x: Float[Array, " d"], seen: list | None = None) -> Float[Array, " p"]:
         """The image of one example."""
         del seen
-        return self.weight @ x + self.bias
+        return self.weight @ x if self.bias is None else self.weight @ x + self.bias
 
 
 class Conv(eqx.Module):
@@ -117,9 +119,17 @@ def normed(map: Conv | Dense, norm: BatchNorm, x, seen: list | None = None):
 
 
 class Pool(eqx.Module):
-    """Fewer pixels: "max" or "mean" of 2 × 2, "all" the mean of all, "flat" all in a row."""
+    """Fewer pixels.
+
+    Attributes:
+        kind: "max" or "mean" of each 2 × 2; "overlapping", the largest of each 3 × 3 in steps
+            of two; "grid", means over a grid of rectangles, which may overlap, all in a row;
+            "all", the mean of all; "flat", all in a row.
+        side: of the grid, in rectangles.
+    """
 
     kind: str = eqx.field(static=True)
+    side: int = eqx.field(static=True, default=1)
 
     def __call__(self, x: Float[Array, "h w c"], seen: list | None = None) -> Float[Array, "*hw c"]:
         """The image of one example."""
@@ -128,9 +138,26 @@ class Pool(eqx.Module):
             return x.mean(axis=(0, 1))
         if self.kind == "flat":
             return x.reshape(-1)
+        if self.kind == "overlapping":
+            u, v = (-(-size // 2) for size in x.shape[:2])
+            low = jnp.pad(x, ((1, 2), (1, 2), (0, 0)), constant_values=-jnp.inf)
+            windows = itertools.product(range(3), range(3))
+            parts = [low[a : a + 2 * u : 2, b : b + 2 * v : 2] for a, b in windows]
+            return jnp.max(jnp.stack(parts), axis=0)
+        if self.kind == "grid":
+            rows, columns = (jnp.asarray(_windows(n, self.side), x.dtype) for n in x.shape[:2])
+            return jnp.einsum("uh,vw,hwc->uvc", rows, columns, x).reshape(-1)
         h, w, c = x.shape[0] // 2, x.shape[1] // 2, x.shape[2]
         squares = x[: 2 * h, : 2 * w].reshape(h, 2, w, 2, c)
         return squares.max(axis=(1, 3)) if self.kind == "max" else squares.mean(axis=(1, 3))
+
+
+def _windows(size: int, parts: int) -> Float[np.ndarray, "p n"]:
+    """Averages over the pixels from ⌊k n / p⌋ to ⌈(k + 1) n / p⌉, one row for each k."""
+    averages = np.zeros((parts, size))
+    for k in range(parts):
+        averages[k, k * size // parts : -(-(k + 1) * size // parts)] = 1.0
+    return averages / averages.sum(axis=1, keepdims=True)
 
 
 def batch_norm(channels: int, *, momentum: float = 0.99, dtype=jnp.float32) -> BatchNorm:

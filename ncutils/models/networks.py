@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ncutils.models.convnets import cnn, densenet40, resnet, resnet20, vgg11, vgg16
@@ -37,6 +38,7 @@ __all__ = [
     "partition",
     "resnet",
     "resnet20",
+    "unbiased_mlp",
     "vgg11",
     "vgg16",
 ]
@@ -47,11 +49,20 @@ ACTIVATIONS = {"erf": jax.lax.erf, "relu": jax.nn.relu}
 class MLP(eqx.Module):
     r"""A fully connected network, $h^{(l)} = \phi(W^{(l)} h^{(l-1)} + b^{(l)})$, linear read-out.
 
-    Made by `mlp`, which checks the sizes and draws the weights.
+    Made by `mlp`, with biases, or `unbiased_mlp`, without.
     """
 
     layers: tuple[Dense, ...]
     activation: str = eqx.field(static=True)
+
+    @property
+    def weights(self) -> tuple[Float[Array, "_ _"], ...]:
+        """The weight matrices of the hidden layers, and last that of the read-out."""
+        return tuple(layer.weight for layer in self.layers)
+
+    def tail(self, number: int) -> "MLP":
+        """The network without its first so many layers, a function of what they make."""
+        return MLP(self.layers[number:], self.activation)
 
     def features(self, x: Float[Array, " d"]) -> Float[Array, " p"]:
         """The last hidden layer, after its activation."""
@@ -96,10 +107,7 @@ def mlp(
 
     Source: P1 Section 5 has L = 2, one output and gains (1, 1.97).
     """
-    if len(widths) < 3 or min(widths) < 1:
-        raise ValueError(
-            f"widths name input, hidden layers and output, each ≥ 1, not {tuple(widths)}"
-        )
+    _check_widths(widths)
     gains = (1.0,) * (len(widths) - 1) if gains is None else tuple(gains)
     if len(gains) != len(widths) - 1 or not all(gain > 0 for gain in gains):
         raise ValueError(f"{len(widths) - 1} positive gains are needed, not {gains}")
@@ -116,6 +124,49 @@ def mlp(
         for (fan_in, fan_out), gain, k in zip(itertools.pairwise(widths), gains, keys, strict=True)
     )
     return MLP(layers, activation)
+
+
+def unbiased_mlp(widths: Sequence[int], *, gain, key: PRNGKeyArray) -> MLP:
+    r"""ReLU layers and a linear read-out without biases, float32, as P3 starts them.
+
+    Hidden layers: uniform with variance $2 g^2 / (d_{in} + d_{out})$. Read-out: uniform in
+    $\pm 1/\sqrt{d_{in}}$.
+
+    Args:
+        widths: input, hidden layers, output; at least one hidden layer.
+        gain: g, a number or a traced one.
+        key: random key.
+
+    Returns:
+        The network.
+
+    Raises:
+        ValueError: on fewer than three widths, or a width below 1.
+
+    Source: P3, Appendix D, and its released code.
+
+    Example:
+        >>> import jax
+        >>> from ncutils import models
+        >>> network = models.unbiased_mlp((64, 32, 32, 10), gain=0.2, key=jax.random.key(0))
+        >>> [W.shape for W in network.weights]
+        [(32, 64), (32, 32), (10, 32)]
+    """
+    _check_widths(widths)
+    shapes = list(itertools.pairwise(widths))
+    bounds = [gain * math.sqrt(6 / (a + b)) for a, b in shapes[:-1]] + [1 / math.sqrt(widths[-2])]
+    # one long draw, cut up: a draw for each layer takes seconds to compile
+    draw = jax.random.uniform(key, (sum(a * b for a, b in shapes),), jnp.float32, -1.0, 1.0)
+    cuts = np.cumsum([a * b for a, b in shapes])[:-1]
+    parts = zip(jnp.split(draw, cuts), bounds, shapes, strict=True)
+    return MLP(tuple(Dense(bound * part.reshape(b, a)) for part, bound, (a, b) in parts), "relu")
+
+
+def _check_widths(widths) -> None:
+    if len(widths) < 3 or min(widths) < 1:
+        raise ValueError(
+            f"widths name input, hidden layers and output, each ≥ 1, not {tuple(widths)}"
+        )
 
 
 def features(model, X: Float[Array, "n *shape"]) -> Float[Array, "n p"]:

@@ -311,7 +311,7 @@ def _over(over: str, value, control, spread, n, of):
         value = value.mean(over)
     elif n is None:
         first = next(iter(of), None) if isinstance(of, list | tuple) else of
-        if over not in getattr(first, "sizes", ()):
+        if first is None or over not in getattr(first, "sizes", ()):
             raise ValueError(f"neither the value nor the result has the dimension {over!r}")
         n = first.sizes[over]
     if over in getattr(control, "dims", ()):

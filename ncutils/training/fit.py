@@ -1,7 +1,7 @@
 r"""Gradient descent on one network or on an ensemble at once, resumable to the last bit.
 
 One epoch is one pass over the data: one step with the full batch, or one step for each
-balanced batch. With momentum $m$, weight decay $\lambda$ and step $\eta$,
+batch, balanced or drawn at random. With momentum $m$, weight decay $\lambda$ and step $\eta$,
 
 $$v \leftarrow m\,v + \nabla \mathcal L + \lambda w, \qquad w \leftarrow w - \eta\, v,$$
 
@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 from tqdm import tqdm
 
 from ncutils import data, models
@@ -114,14 +114,9 @@ def _advance(model, memory, learning_rate, keys, X, targets, first, last, setup)
 
         def epoch(number, carry):
             now = setup.recipe.step_at(number, eta)
-            if setup.labels is None:
+            batches = _batches(setup, len(X), jax.random.fold_in(key, number))
+            if batches is None:
                 return step(carry, (X, targets), now)
-            batches = data.balanced_batches(
-                np.array(setup.labels),
-                num_classes=max(setup.labels) + 1,
-                per_class=setup.recipe.per_class,
-                key=jax.random.fold_in(key, number),
-            )
             over = lambda carry, rows: (step(carry, (X[rows], targets[rows]), now), None)  # noqa: E731
             return jax.lax.scan(over, carry, batches)[0]
 
@@ -130,6 +125,20 @@ def _advance(model, memory, learning_rate, keys, X, targets, first, last, setup)
     runs = (weights, held, memory, learning_rate, keys)
     weights, held, memory = _over_runs(setup, one, runs, (X, targets))
     return eqx.combine(weights, held, static), memory
+
+
+def _batches(setup: _Setup, n: int, key) -> Array | None:
+    """Row numbers of the batches of an epoch, one batch a row; None if it is one of all rows."""
+    if setup.recipe.batch_size is not None:
+        return data.random_batches(n, setup.recipe.batch_size, key=key)
+    if setup.labels is None:
+        return None
+    return data.balanced_batches(
+        np.array(setup.labels),
+        num_classes=max(setup.labels) + 1,
+        per_class=setup.recipe.per_class,
+        key=key,
+    )
 
 
 @eqx.filter_jit
@@ -156,8 +165,8 @@ def _check(X, targets, recipe, labels, record_at, setup, key):
         raise ValueError("record_at needs measure, the function that says what to record")
     if recipe.per_class is not None and labels is None:
         raise ValueError("balanced batches need the labels")
-    if recipe.per_class is not None and key is None:
-        raise ValueError("balanced batches need a random key for their order")
+    if (recipe.per_class is not None or recipe.batch_size is not None) and key is None:
+        raise ValueError("batches need a random key for their order")
     if labels is not None and np.shape(labels) != (X.shape[lead],):
         raise ValueError(f"labels have shape {np.shape(labels)}, X has {X.shape[lead]} rows")
 
@@ -229,7 +238,7 @@ def fit_ensemble(
     checkpoint: Path | None = None,
     checkpoint_every: int = 100,
     progress: str | None = None,
-    key: PRNGKeyArray | None = None,
+    key: PRNGKeyArray | Key[Array, " r"] | None = None,
 ) -> Fitted:
     """Train r networks of one shape at once.
 
@@ -244,13 +253,14 @@ def fit_ensemble(
             On a CPU a few large networks run faster one by one, out of the cache.
         loss, measure, record_at, labels, checkpoint, checkpoint_every, progress: as in
             `fit`; `labels` are those of every run.
-        key: random key; each run gets its own order of batches.
+        key: random key, from which each run gets its own order of batches; or r keys, one
+            for each run.
 
     Returns:
         `Fitted` with a leading axis of runs.
 
     Raises:
-        ValueError: as for `fit`; also for learning rates of another number or sign.
+        ValueError: as for `fit`; also for learning rates, or keys, of another number.
     """
     runs = _first_leaf(networks).shape[0]
     setup = _setup(recipe, loss, measure, labels, runs, at_once, shared_data)
@@ -259,7 +269,8 @@ def fit_ensemble(
     if np.shape(rates) != (runs,) or not np.all(np.asarray(rates) > 0):
         raise ValueError(f"{runs} positive learning rates are needed, not {rates}")
     eta = jnp.asarray(rates, _first_leaf(networks).dtype)
-    keys = jax.random.split(jax.random.key(0) if key is None else key, runs)
+    keys = jax.random.key(0) if key is None else key
+    keys = keys if keys.shape == (runs,) else jax.random.split(keys, runs)
     state = (networks, eta, keys)
     return _train(
         state, X, targets, recipe, setup, record_at, checkpoint, checkpoint_every, progress

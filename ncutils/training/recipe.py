@@ -18,7 +18,9 @@ class Recipe:
         epochs: passes over the data.
         momentum: m.
         weight_decay: λ, on the parameters that `decayed` names.
-        per_class: samples of each class in a batch; None for the full batch.
+        per_class: samples of each class in a balanced batch.
+        batch_size: samples in a batch drawn at random; without it and `per_class` a batch
+            is all of the data.
         nesterov: whether the step looks ahead, $w \leftarrow w - \eta (g + m v)$ with g the
             gradient and v the new memory.
         decayed: "all" parameters, or "kernels" only: those with two axes or more.
@@ -35,6 +37,7 @@ class Recipe:
     momentum: float = 0.0
     weight_decay: float = 0.0
     per_class: int | None = None
+    batch_size: int | None = None
     nesterov: bool = False
     decayed: str = "all"
     drop_every: int | None = None
@@ -47,6 +50,8 @@ class Recipe:
             raise ValueError(f"need 0 ≤ momentum < 1 and weight_decay ≥ 0, not {self}")
         if self.nesterov and self.momentum == 0:
             raise ValueError(f"need momentum > 0 to look ahead, not {self}")
+        if self.per_class is not None and self.batch_size is not None:
+            raise ValueError(f"batches are balanced or drawn at random, not both: {self}")
         if self.decayed not in DECAYED:
             raise ValueError(f"need decayed from {', '.join(DECAYED)}, not {self}")
         if not (self.drop_every is None or self.drop_every >= 1) or not 0 < self.drop <= 1:

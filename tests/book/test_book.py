@@ -1,164 +1,25 @@
 """The book's extension, on a tree of three small pages."""
 
-import importlib.util
-import json
 import re
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
-from bs4 import BeautifulSoup
 
+from book.ext import numbers
 from ncutils.records import claims
-
-ROOT = Path(__file__).resolve().parents[1]
-EXT = ROOT / "book" / "ext"
-
-CONF = """
-import sys
-sys.path.insert(0, {ext!r})
-extensions = ["myst_nb", "nc_book", "offline"]
-myst_enable_extensions = ["colon_fence", "dollarmath"]
-nb_execution_mode = "off"
-html_theme = "basic"
-master_doc = "index"
-numfig = True
-"""
-
-INDEX = """# A book
-
-```{toctree}
-notebooks/chapter
-ledger
-```
-
-```{scorecard}
-```
-
-The number {measured}`P1-A`, its control {measured}`P1-A.control`, none: {measured}`P1-C`.
-"""
-
-CHAPTER = """# A chapter
-
-{claim}`P1-A` says something. {claim}`P1-A` says it again. See {numref}`fig-one`.
-
-:::{nc-figure} fig-one
-:claims: P1-A, P1-B
-
-What to see, with $x^2$.
-
-A second paragraph.
-:::
-"""
-
-LEDGER = """# All claims
-
-```{ledger}
-```
-"""
-
-
-def row(claim_id, verdict, **changes):
-    return {
-        "id": claim_id,
-        "paper": claim_id[:2],
-        "number": "Theorem 4.1",
-        "page": "chapter",
-        "statement": "Traces agree, $a = b$.",
-        "kind": "identity",
-        "quantity": "worst error",
-        "relation": "==",
-        "expected": 0.0,
-        "tolerance": 1e-10,
-        "deviation": None,
-        "scales": ["smoke"],
-        "control": "labels shuffled",
-        "depends": [],
-        "verdict": verdict,
-        "reason": "because",
-        "value": 3.25e-13,
-        "spread": None,
-        "n": None,
-        "control_value": 0.44123,
-        "scale": "smoke",
-        "half_tolerance": verdict,
-        "double_tolerance": verdict,
-        **changes,
-    }
-
-
-ROWS = [
-    row("P1-A", "holds"),
-    row("P1-B", "fails", value=1.5, spread=0.25, n=10, double_tolerance="holds", depends=["P1-A"]),
-    row("P1-C", "not decided at this scale", value=None, control_value=None),
-    row("P2-A", "holds with deviation", page="elsewhere"),
-]
-
-
-def write_tree(folder: Path, *, rows=ROWS, chapter=CHAPTER, index=INDEX, alt="A line.") -> Path:
-    """A staged tree: settings, three pages, a ledger, a figure, a page record."""
-    for name in ("figures", "pages", "notebooks"):
-        (folder / name).mkdir(parents=True)
-    (folder / "conf.py").write_text(CONF.format(ext=str(EXT)), encoding="utf-8")
-    (folder / "index.md").write_text(index, encoding="utf-8")
-    (folder / "ledger.md").write_text(LEDGER, encoding="utf-8")
-    cells = [{"cell_type": "markdown", "metadata": {}, "source": chapter}]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = {
-        "cells": cells,
-        "metadata": {"kernelspec": kernel},
-        "nbformat": 4,
-        "nbformat_minor": 4,
-    }
-    (folder / "notebooks" / "chapter.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
-    ledger = {"scale": "smoke", "commit": "abc1234", "made": "2026-11-22T10:00:00+00:00"}
-    write_ledger(folder, rows, **ledger)
-    files = {"svg": ".svg", "dark_svg": ".dark.svg", "png": ".png", "nc": ".nc"}
-    for ending in files.values():
-        (folder / "figures" / f"fig-one{ending}").write_text("<svg/>", encoding="utf-8")
-    figure = {
-        "id": "fig-one",
-        "alt": alt,
-        "scale": "smoke",
-        "commit": "abc1234",
-        "device": "a cpu",
-        "seconds": None,
-        "seeds": [0, 1, 2],
-        "files": {key: f"fig-one{ending}" for key, ending in files.items()},
-    }
-    (folder / "figures" / "fig-one.json").write_text(json.dumps(figure), encoding="utf-8")
-    page = {"page": "chapter", "scale": "smoke", "seconds": 72.4, "device": "a cpu"}
-    page |= {"commit": "abc1234", "seeds": 7, "peak_memory_mb": 512.3, "date": "2026-11-22"}
-    (folder / "pages" / "chapter.json").write_text(json.dumps(page), encoding="utf-8")
-    return folder
-
-
-def write_ledger(folder, rows, **header):
-    text = json.dumps({**header, "rows": rows})
-    (folder / "ledger.json").write_text(text, encoding="utf-8")
-
-
-def html(folder: Path) -> Path:
-    return folder.with_name("html")
-
-
-def build(folder: Path):
-    """Sphinx in its own process, warnings as errors, as the pipeline runs it."""
-    command = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-W", "-n", "--keep-going"]
-    return subprocess.run(
-        [*command, str(folder), str(html(folder))], capture_output=True, text=True, check=False
-    )
-
-
-def read(folder: Path, page: str) -> BeautifulSoup:
-    return BeautifulSoup((html(folder) / page).read_text(encoding="utf-8"), "html.parser")
-
-
-def squeeze(node) -> str:
-    return " ".join(node.get_text(" ").split())
+from tests.book.tree import (
+    ROOT,
+    ROWS,
+    build,
+    html,
+    read,
+    row,
+    squeeze,
+    write,
+    write_ledger,
+    write_tree,
+)
 
 
 @pytest.fixture(scope="module")
@@ -183,16 +44,8 @@ def broken(tmp_path_factory):
     described = figure.replace('"  "', '"A line."')
     (folder / "figures" / "fig-three.json").write_text(described, encoding="utf-8")
     (folder / "ledger.md").write_text("# L\n\n```{ledger}\n:paper: P7\n```\n", encoding="utf-8")
-    (folder / "pages" / "chapter.json").unlink()
+    (folder / "pages" / "one2020" / "chapter.json").unlink()
     return build(folder)
-
-
-@pytest.fixture(scope="module")
-def nc_data():
-    spec = importlib.util.spec_from_file_location("nc_data", EXT / "nc_data.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(
@@ -216,20 +69,20 @@ def nc_data():
         (True, 3, "yes"),
     ],
 )
-def test_numbers_are_written_to_sensible_digits(nc_data, value, digits, written):
-    assert nc_data.plain_number(value, digits) == written
+def test_numbers_are_written_to_sensible_digits(value, digits, written):
+    assert numbers.plain_number(value, digits) == written
 
 
-def test_a_number_rounded_to_too_few_digits_would_be_noticed(nc_data):
-    assert nc_data.plain_number(0.123456, 3) != nc_data.plain_number(0.123456, 4)
+def test_a_number_rounded_to_too_few_digits_would_be_noticed():
+    assert numbers.plain_number(0.123456, 3) != numbers.plain_number(0.123456, 4)
 
 
 @pytest.mark.parametrize(
     ("seconds", "written"),
     [(None, None), (0.42, "0.4 s"), (59.4, "59 s"), (72.4, "1 min 12 s"), ("7810", "2 h 10 min")],
 )
-def test_durations_are_written_in_the_unit_a_reader_expects(nc_data, seconds, written):
-    assert nc_data.duration(seconds) == written
+def test_durations_are_written_in_the_unit_a_reader_expects(seconds, written):
+    assert numbers.duration(seconds) == written
 
 
 @pytest.mark.parametrize(
@@ -247,36 +100,36 @@ def test_durations_are_written_in_the_unit_a_reader_expects(nc_data, seconds, wr
         ("none", None),
     ],
 )
-def test_seeds_in_a_row_are_written_as_a_range_and_others_are_not(nc_data, seeds, written):
-    assert nc_data.seed_words(seeds) == written
+def test_seeds_in_a_row_are_written_as_a_range_and_others_are_not(seeds, written):
+    assert numbers.seed_words(seeds) == written
 
 
-def test_every_verdict_has_a_word_and_a_colour_and_no_other_has(nc_data):
-    assert tuple(nc_data.VERDICTS) == claims.VERDICTS
+def test_every_verdict_has_a_word_and_a_colour_and_no_other_has():
+    assert tuple(numbers.VERDICTS) == claims.VERDICTS
     style = (ROOT / "book" / "assets" / "nc.css").read_text(encoding="utf-8")
-    for _, css in nc_data.VERDICTS.values():
+    for _, css in numbers.VERDICTS.values():
         assert re.search(rf"^\.{css} {{.*--nc-icon: url", style, re.M), css
     assert not re.search(r"^\.nc-perhaps {", style, re.M)
 
 
-def test_every_suffix_of_measured_names_a_field_of_the_ledger(nc_data):
+def test_every_suffix_of_measured_names_a_field_of_the_ledger():
     fields = set(claims.Claim.__dataclass_fields__) | set(ROWS[0])
-    assert {field for field, _ in nc_data.FIELDS.values()} <= fields
-    assert "colour" not in nc_data.FIELDS
+    assert {field for field, _ in numbers.FIELDS.values()} <= fields
+    assert "colour" not in numbers.FIELDS
 
 
 def test_a_badge_says_its_verdict_in_words_and_leads_to_its_row(book):
-    badge = read(book, "notebooks/chapter.html").select("a.nc-badge")[0]
+    badge = read(book, "notebooks/one2020/chapter.html").select("a.nc-badge")[0]
     assert squeeze(badge) == "P1-A holds"
     assert "nc-holds" in badge["class"]
-    assert badge["href"] == "../ledger.html#claim-p1-a"
+    assert badge["href"] == "../../ledger.html#claim-p1-a"
     target = read(book, "ledger.html").find(id="claim-p1-a")
     assert target.name == "tr"
     assert target.select_one(".nc-id").get_text() == "P1-A"
 
 
 def test_only_the_first_badge_of_a_page_is_a_place_to_return_to(book):
-    page = read(book, "notebooks/chapter.html")
+    page = read(book, "notebooks/one2020/chapter.html")
     marks = [node.get("id") for node in page.select("a.nc-badge")]
     assert marks == ["at-p1-a", None, None, "at-p1-b"]
 
@@ -284,10 +137,10 @@ def test_only_the_first_badge_of_a_page_is_a_place_to_return_to(book):
 def test_a_row_leads_back_to_the_badge_on_its_page(book):
     page = read(book, "ledger.html")
     links = [a["href"] for a in page.find(id="claim-p1-a").select("a")]
-    assert links[0] == "notebooks/chapter.html#at-p1-a"
+    assert links[0] == "notebooks/one2020/chapter.html#at-p1-a"
     # A claim without a badge leads to its page; one without a page leads nowhere.
     links = [a["href"] for a in page.find(id="claim-p1-c").select("a")]
-    assert links == ["notebooks/chapter.html"]
+    assert links == ["notebooks/one2020/chapter.html"]
     assert not page.find(id="claim-p2-a").select("a")
     assert "elsewhere" in page.find(id="claim-p2-a").get_text()
 
@@ -305,31 +158,31 @@ def test_a_number_in_the_text_is_the_ledgers_and_leads_to_its_row(book):
 
 
 def test_a_figure_has_two_images_with_the_same_words_for_who_cannot_see_them(book):
-    figure = read(book, "notebooks/chapter.html").find("figure", id="fig-one")
+    figure = read(book, "notebooks/one2020/chapter.html").find("figure", id="fig-one")
     images = figure.select("img")
     assert [image["alt"] for image in images] == ["A line.", "A line."]
     assert ["only-light" in image["class"] for image in images] == [True, False]
     assert "only-dark" in images[1]["class"]
     for image in images:
-        assert (html(book) / "notebooks" / image["src"]).is_file()
+        assert (html(book) / "notebooks" / "one2020" / image["src"]).is_file()
 
 
 def test_a_figure_is_numbered_and_can_be_referred_to(book):
-    page = read(book, "notebooks/chapter.html")
+    page = read(book, "notebooks/one2020/chapter.html")
     assert squeeze(page.select_one("figure .caption-number")) == "Fig. 1"
     assert page.find("a", href="#fig-one", class_="reference").get_text() == "Fig. 1"
     assert page.select_one("figure .legend > p").get_text() == "A second paragraph."
 
 
 def test_a_figure_says_how_it_was_made_and_offers_its_data(book):
-    line = read(book, "notebooks/chapter.html").select_one("figure .nc-provenance")
+    line = read(book, "notebooks/one2020/chapter.html").select_one("figure .nc-provenance")
     words = squeeze(line)
     assert words.startswith("Drawn at smoke scale on a cpu · seeds 0–2 · commit abc1234")
     assert "None" not in words
     links = {squeeze(a): a["href"] for a in line.select("a")}
     assert list(links) == ["data as netCDF", "SVG", "PNG"]  # this one has no CSV
     for href in links.values():
-        assert (html(book) / "notebooks" / href).is_file()
+        assert (html(book) / "notebooks" / "one2020" / href).is_file()
 
 
 def test_the_ledger_shows_what_was_stated_measured_and_would_have_failed(book):
@@ -357,8 +210,8 @@ def test_the_scorecard_counts_every_claim_once(book):
     assert counts == {"P1": [1, 0, 1, 1, 0], "P2": [0, 1, 0, 0, 0], "All": [1, 1, 1, 1, 0]}
     assert sum(counts["All"]) == len(ROWS)
     links = [a["href"] for a in table.select("a")]
-    assert links == ["ledger.html#ledger-p1", "ledger.html#ledger-p2"]
-    assert read(book, "ledger.html").find(id="ledger-p2")
+    assert links == ["ledger.html#ledger-one2020", "ledger.html#ledger-two2021"]
+    assert read(book, "ledger.html").find(id="ledger-two2021")
 
 
 @pytest.mark.parametrize(
@@ -367,7 +220,7 @@ def test_the_scorecard_counts_every_claim_once(book):
         ("index.html", "Built at smoke scale · commit abc1234 · 22 November 2026"),
         ("ledger.html", "Built at smoke scale · commit abc1234 · 22 November 2026"),
         (
-            "notebooks/chapter.html",
+            "notebooks/one2020/chapter.html",
             "Computed at smoke scale on a cpu · 1 min 12 s · peak memory 512 MiB · seed 7"
             " · commit abc1234 · 22 November 2026",
         ),
@@ -380,7 +233,7 @@ def test_every_page_says_under_its_heading_how_it_was_made(book, page, words):
 
 
 def test_formulas_are_set_by_the_books_own_mathjax(book):
-    page = read(book, "notebooks/chapter.html")
+    page = read(book, "notebooks/one2020/chapter.html")
     sources = [script["src"] for script in page.select("script[src]")]
     assert any(source.split("?")[0].endswith("mathjax/tex-chtml-full.js") for source in sources)
     assert not [source for source in sources if "//" in source]
@@ -395,13 +248,13 @@ def test_formulas_are_set_by_the_books_own_mathjax(book):
     [
         "no claim 'P9-X' in the ledger",
         "no claim 'P9-Y' in the ledger",
-        "no claim of paper 'P7' in the ledger",
+        "no paper 'P7'; there are one2020, two2021",
         "measured has no suffix 'colour'; it knows value, control",
         "no figure 'fig-two': there is no figures/fig-two.json",
         "figure 'fig-one' has no text for readers who do not see it",
         "figure 'fig-three' needs a caption",
         "no claim 'P9-Z' in the ledger",
-        "there is no pages/chapter.json",
+        "there is no pages/one2020/chapter.json",
     ],
 )
 def test_what_is_not_there_stops_the_build(broken, warning):
@@ -421,9 +274,9 @@ def test_a_changed_verdict_reaches_pages_that_were_built_before(tmp_path):
     folder = write_tree(tmp_path / "source")
     assert build(folder).returncode == 0
     time.sleep(0.02)  # Sphinx compares the files' times
-    write_ledger(folder, [row("P1-A", "fails"), *ROWS[1:]], scale="smoke", commit="def5678")
+    write_ledger(folder, [row("P1-A", "fails"), *ROWS[1:]], commit="def5678")
     assert build(folder).returncode == 0
-    badge = read(folder, "notebooks/chapter.html").select_one("a.nc-badge")
+    badge = read(folder, "notebooks/one2020/chapter.html").select_one("a.nc-badge")
     assert squeeze(badge) == "P1-A fails"
     assert "def5678" in read(folder, "index.html").select_one(".nc-page-line").get_text()
 

@@ -1,16 +1,18 @@
 """The book on paper: two small pages, printed by the real browser."""
 
 import importlib.util
+import io
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+from pypdf import PdfReader, PdfWriter
 
-from pipeline import pdf, printed, stage
-from tests.test_browser import pytest_generate_tests  # noqa: F401 (leaves browsers out)
+from pipeline import pdf, stage
+from tests.book.test_browser import pytest_generate_tests  # noqa: F401 (leaves browsers out)
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 TOC = """\
 format: jb-book
@@ -63,7 +65,7 @@ def write(html: Path) -> Path:
     (html / "_images").mkdir()
     svg = '<svg xmlns="http://www.w3.org/2000/svg" width="900" height="20"><rect width="9"/></svg>'
     (html / "_images" / "f.svg").write_text(svg, encoding="utf-8")
-    for name in ("nc.css", "print.css"):
+    for name in ("nc.css", "print.css", "print.js"):
         shutil.copy(ROOT / "book" / "assets" / name, html / "_static")
     wheel = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent
     (html / "_static" / "mathjax").symlink_to(wheel / "static" / "mathjax")
@@ -77,17 +79,17 @@ def html(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def entries(html):
-    return printed.contents(html.parent / "_toc.yml")
+def toc(html):
+    return html.parent / "_toc.yml"
 
 
 @pytest.fixture(scope="module")
-def text(html, entries):
-    return printed.document(html, entries, title="A book", numbers={"notebooks-one": 4})
+def text(html, toc):
+    return pdf.document(html, toc, title='A "book" on ours\' own', front=["By nobody & co."])
 
 
-def test_the_pages_come_in_the_order_of_the_contents(entries):
-    assert [(entry.name, entry.part, entry.depth) for entry in entries] == [
+def test_the_pages_come_in_the_order_of_the_contents(toc):
+    assert pdf.chapters(toc) == [
         ("book/index", "", 0),
         ("notebooks/one", "The first part", 1),
         ("notebooks/two", "The first part", 2),
@@ -96,7 +98,7 @@ def test_the_pages_come_in_the_order_of_the_contents(entries):
 
 def test_every_page_of_the_book_is_in_its_contents():
     listed = re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text())
-    assert [entry.name for entry in printed.contents(ROOT / "_toc.yml")] == listed
+    assert [page for page, _, _ in pdf.chapters(ROOT / "_toc.yml")] == listed
 
 
 def test_links_between_pages_become_links_inside_the_document(text):
@@ -114,25 +116,46 @@ def test_what_only_a_screen_can_do_is_left_out(text):
     assert '<details open=""><summary>In words' in text, "paper has nothing to click on"
 
 
-def test_headings_lie_below_their_part_and_the_contents_have_numbers(text):
+def test_headings_lie_below_their_part_and_in_the_contents(text):
     assert '<h1 class="part">The first part</h1>' in text
     assert re.search(r'<h2 class="level-1">One', text)
     assert re.search(r'<h3 class="level-1">Two', text)
-    assert "<span>One</span><span>4</span>" in text
+    contents, _, body = text.partition("<main")
+    assert '<li class="depth-1"><a href="#notebooks-one"><span>One</span><span></span>' in contents
+    assert contents.count('<li class="part">The first part</li>') == 1
+    assert body.count('<h1 class="part">') == 1
+    assert "<p>By nobody &amp; co.</p>" in contents
+    assert r'@top-left { content: "A \"book\" on ours' + "' own\"; }" in contents, "as CSS has it"
+    assert '@top-right { content: "Two"; }' in contents
 
 
 @pytest.mark.browser
-def test_the_pages_are_printed_with_bookmarks_numbers_and_nothing_cut(html, entries):
+def test_the_pages_are_printed_with_bookmarks_numbers_and_nothing_cut(html, toc):
     target = html.parent / stage.PDF
-    pages = pdf.make(html, entries, target, title="A book", front=["By nobody."])
-    found = target.read_bytes()
+    pages = pdf.make(html, toc, target, title="A book", front=["By nobody."])
+    found = PdfReader(target)
     assert pages == 6, "title, contents, the first page, the part, two pages"
     numbers = pdf.page_numbers(found)
     assert numbers["book-index"] == 3
     assert numbers["notebooks-one"] == 5
     assert numbers["notebooks-two--there"] == 6
-    assert b"/Outlines" in found
-    assert b"/URI (https://example.org" in found
+    assert [one.title for one in found.outline if not isinstance(one, list)] == [
+        "Contents",
+        "The book",
+        "The first part",
+    ]
+    links = [one.get_object() for page in found.pages for one in page.get("/Annots", ())]
+    assert "https://example.org/" in {one["/A"]["/URI"] for one in links if "/A" in one}
+    inside = {one["/Dest"] for one in links if "/Dest" in one}
+    assert {"/notebooks-two", "/notebooks-two--there"} < inside
+    contents = found.pages[1].extract_text().split("\n")
+    assert [line for line in contents if line.strip()] == [
+        "Contents",
+        "The book 3",
+        "The first part",
+        "One 5",
+        "Two 6",
+    ]
     assert not list(target.parent.glob("print/*")), "nothing is left over"
 
     pdf.publish(target, html, pages)
@@ -156,7 +179,7 @@ def test_a_fault_stops_the_printing_and_keeps_the_old_file(tmp_path):
     target = tmp_path / stage.PDF
     target.write_bytes(b"old")
     with pytest.raises(RuntimeError, match="3 faults") as told:
-        pdf.make(html, printed.contents(tmp_path / "_toc.yml"), target, title="A book")
+        pdf.make(html, tmp_path / "_toc.yml", target, title="A book")
     for words in ("untypeset: never set", "unloaded: ../html/notebooks/gone.png", "too broad"):
         assert words in str(told.value)
     assert target.read_bytes() == b"old"
@@ -165,7 +188,7 @@ def test_a_fault_stops_the_printing_and_keeps_the_old_file(tmp_path):
 def test_without_chromium_the_message_names_the_packages(monkeypatch):
     monkeypatch.setattr(pdf.shutil, "which", lambda name: None)
     with pytest.raises(SystemExit, match="apt-get install chromium chromium-driver"):
-        pdf.programs()
+        pdf.browser().__enter__()
 
 
 def test_without_a_book_the_message_says_what_to_do(tmp_path, monkeypatch):
@@ -174,6 +197,17 @@ def test_without_a_book_the_message_says_what_to_do(tmp_path, monkeypatch):
         pdf.main(["--scale", "smoke"])
 
 
-def test_a_file_that_is_no_pdf_of_chromium_is_refused():
-    with pytest.raises(ValueError, match="tree of pages"):
-        pdf.page_numbers(b"%PDF-1.4 of another kind")
+def test_numbers_are_of_named_places_only():
+    store, written = io.BytesIO(), PdfWriter()
+    for _ in range(2):
+        written.add_blank_page(100, 100)
+    written.add_named_destination("two", page_number=1)
+    written.write(store)
+    assert pdf.page_numbers(PdfReader(store)) == {"two": 2}
+
+
+def test_a_page_without_an_article_is_named(tmp_path):
+    html = write(tmp_path / "html")
+    (html / "notebooks" / "two.html").write_text("<html><body>Nothing</body></html>")
+    with pytest.raises(ValueError, match="no article in notebooks/two"):
+        pdf.document(html, tmp_path / "_toc.yml", title="A book")

@@ -10,11 +10,11 @@ from pathlib import Path
 import yaml
 from packaging.requirements import Requirement
 
-from pipeline import requirements
+from requirements import resolve
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LOCK = (ROOT / "requirements.lock").read_text()
-PINS = {name: version for name, _, version in (p.partition("==") for p in requirements.pins(LOCK))}
+PINS = {name: version for name, _, version in (p.partition("==") for p in resolve.pins(LOCK))}
 
 
 def canonical(name):
@@ -26,14 +26,14 @@ def test_conda_gets_the_pins_of_the_lock():
     (pip,) = [one["pip"] for one in environment["dependencies"] if isinstance(one, dict)]
     guard, *listed = pip
     assert guard == "--constraint requirements/without-tensorflow.txt"
-    assert sorted(listed) == sorted(requirements.pins(LOCK))
-    assert f"python={requirements.PYTHON}" in environment["dependencies"]
+    assert sorted(listed) == sorted(resolve.pins(LOCK))
+    assert f"python={resolve.PYTHON}" in environment["dependencies"]
 
 
 def test_environment_yml_is_made_from_the_lock():
-    assert (ROOT / "environment.yml").read_text() == requirements.environment_yml(LOCK)
-    assert requirements.environment_yml(LOCK.replace("jax==", "jaxx==")) != (
-        requirements.environment_yml(LOCK)
+    assert (ROOT / "environment.yml").read_text() == resolve.environment_yml(LOCK)
+    assert resolve.environment_yml(LOCK.replace("jax==", "jaxx==")) != (
+        resolve.environment_yml(LOCK)
     )
 
 
@@ -67,13 +67,13 @@ def test_the_lock_holds_all_that_is_asked_for():
 
 def install(tmp_path, answer):
     """Run the install script with an interpreter that only answers the version question."""
-    (tmp_path / "pipeline").mkdir()
-    shutil.copy(ROOT / "pipeline" / "install.sh", tmp_path / "pipeline")
+    (tmp_path / "requirements").mkdir()
+    shutil.copy(ROOT / "requirements" / "install.sh", tmp_path / "requirements")
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\nexit {answer}\n")
     python.chmod(0o755)
     return subprocess.run(
-        ["sh", "pipeline/install.sh"],
+        ["sh", "requirements/install.sh"],
         cwd=tmp_path,
         env={"PATH": "/usr/bin:/bin", "PYTHON": str(python)},
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Notebooks to run, and what a page offers to take away."""
+"""Notebooks to run: a page's code and text with all that they need brought first."""
 
 import ast
 import importlib.metadata
@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,21 +15,21 @@ import nbformat
 import papermill
 import pytest
 import yaml
-from bs4 import BeautifulSoup
 from packaging.utils import canonicalize_name
 
-from pipeline import keys, launch, plain, requirements, stage
+from pipeline import build, launch
+from requirements import resolve
 
-ROOT = Path(__file__).resolve().parent.parent
-EXT = ROOT / "book" / "ext"
-LOCK = requirements.pins((ROOT / "requirements.lock").read_text())
+ROOT = Path(__file__).resolve().parents[2]
+LOCK = resolve.pins((ROOT / "requirements.lock").read_text())
 
+PAGE = "beaglehole2024/agop"
 RECORD = {
-    "page": "agop",
+    "page": PAGE,
     "scale": "smoke",
     "device": "x86_64 CPU",
     "notebook_seconds": 5.2,
-    "results": [{"experiment": "agop", "cell": "digits", "seconds": "100.0"}],
+    "results": [{"case": "beaglehole2024/agop/digits", "seconds": "100.0"}],
 }
 
 
@@ -44,12 +43,12 @@ def project(tmp_path_factory):
     """A clone's worth of the project in a git repository, without what was built."""
     root = tmp_path_factory.mktemp("github") / "someone" / "collapse"
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for name in ("ncutils", "book"):
+    for name in ("ncutils", "book", "claims"):
         shutil.copytree(ROOT / name, root / name, ignore=ignore)
-    for name in ("_config.yml", "claims.yml", "pyproject.toml", "requirements.lock"):
+    for name in ("_config.yml", "_toc.yml", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, root)
-    (root / "notebooks").mkdir()
-    shutil.copy(ROOT / "notebooks" / "agop.py", root / "notebooks")
+    (root / "notebooks" / PAGE).parent.mkdir(parents=True)
+    shutil.copy(ROOT / "notebooks" / f"{PAGE}.py", root / "notebooks" / f"{PAGE}.py")
     shutil.copytree(ROOT / ".github", root / ".github")
     git = ["git", "-C", str(root), "-c", "user.name=x", "-c", "user.email=x@example.org"]
     for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
@@ -61,8 +60,8 @@ def project(tmp_path_factory):
 def staged(project, tmp_path_factory):
     """A staged tree with one page of the project, that knows a repository."""
     source = tmp_path_factory.mktemp("staged")
-    (source / "pages").mkdir()
-    (source / "pages" / "agop.json").write_text(json.dumps(RECORD), encoding="utf-8")
+    (source / "pages" / PAGE).parent.mkdir(parents=True)
+    (source / "pages" / f"{PAGE}.json").write_text(json.dumps(RECORD), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NCUTILS_REPOSITORY", "someone/collapse")
         launch.write(project, source, [{"id": "P3-AGOP-GRAM", "verdict": "holds", "value": 1e-16}])
@@ -71,7 +70,7 @@ def staged(project, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(staged):
-    return nbformat.read(staged / "launch" / "agop.ipynb", as_version=4)
+    return nbformat.read(staged / "launch" / f"{PAGE}.ipynb", as_version=4)
 
 
 def test_the_install_cell_has_pins_of_the_lock_only(made):
@@ -85,7 +84,7 @@ def test_the_pins_cover_every_import_of_the_library_and_the_pages():
     owners = importlib.metadata.packages_distributions()
     pinned = {pin.partition("==")[0] for pin in launch.needed(ROOT)}
     imported = set()
-    for path in [*(ROOT / "ncutils").rglob("*.py"), *(ROOT / "notebooks").glob("*.py")]:
+    for path in [*(ROOT / "ncutils").rglob("*.py"), *(ROOT / "notebooks").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.split(".")[0] for alias in node.names}
@@ -113,8 +112,8 @@ def test_the_same_page_gives_the_same_notebook(project, staged, tmp_path, monkey
     monkeypatch.setenv("NCUTILS_REPOSITORY", "someone/collapse")
     shutil.copytree(staged / "pages", tmp_path / "pages")
     launch.write(project, tmp_path, [{"id": "P3-AGOP-GRAM", "verdict": "holds", "value": 1e-16}])
-    again = (tmp_path / "launch" / "agop.ipynb").read_bytes()
-    assert again == (staged / "launch" / "agop.ipynb").read_bytes()
+    again = (tmp_path / "launch" / f"{PAGE}.ipynb").read_bytes()
+    assert again == (staged / "launch" / f"{PAGE}.ipynb").read_bytes()
 
 
 def test_binder_gets_the_pins_and_no_tensorflow(staged):
@@ -129,14 +128,15 @@ def test_binder_gets_the_pins_and_no_tensorflow(staged):
 
 
 def test_the_buttons_lead_to_notebooks_on_the_branch():
-    found = launch.buttons("agop", "someone/collapse")
+    found = launch.buttons(PAGE, "someone/collapse")
     assert found["open in Colab"] == (
-        "https://colab.research.google.com/github/someone/collapse/blob/launch/launch/agop.ipynb"
+        "https://colab.research.google.com/github/someone/collapse/blob/launch/launch/"
+        "beaglehole2024/agop.ipynb"
     )
     assert unquote(found["open in Binder"]) == (
-        "https://mybinder.org/v2/gh/someone/collapse/launch?labpath=launch/agop.ipynb"
+        "https://mybinder.org/v2/gh/someone/collapse/launch?labpath=launch/beaglehole2024/agop.ipynb"
     )
-    assert launch.buttons("agop", "") == {}
+    assert launch.buttons(PAGE, "") == {}
 
 
 def test_the_environment_names_the_repository_before_the_settings(tmp_path, monkeypatch):
@@ -158,21 +158,22 @@ def test_what_is_no_repository_is_refused(tmp_path, monkeypatch, name):
 
 
 def test_another_repository_typesets_the_book_again(monkeypatch):
-    monkeypatch.setattr(keys, "ledger", lambda scale: "the same ledger")
-    without = keys.book("smoke")
+    monkeypatch.setattr(build, "ledger_key", lambda scale: "the same ledger")
+    without = build.book_key("smoke")
     monkeypatch.setenv("NCUTILS_REPOSITORY", "someone/collapse")
-    assert keys.book("smoke") != without
+    assert build.book_key("smoke") != without
 
 
 def test_a_notebook_to_run_runs_where_nothing_is_there(staged, project, tmp_path, monkeypatch):
     """In an empty folder: it clones the project, computes, and judges; pip is not called."""
     monkeypatch.delenv("NCUTILS_ROOT", raising=False)
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # the clone is what it imports
     monkeypatch.setenv("PIP_INDEX_URL", "http://localhost:9")  # who asks, fails
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{project.parents[1].as_uri()}/.insteadOf")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/")
     done = papermill.execute_notebook(
-        str(staged / "launch" / "agop.ipynb"),
+        str(staged / "launch" / f"{PAGE}.ipynb"),
         str(tmp_path / "done.ipynb"),
         cwd=str(tmp_path),
         kernel_name="python3",
@@ -182,9 +183,9 @@ def test_a_notebook_to_run_runs_where_nothing_is_there(staged, project, tmp_path
         out.get("text", "") for cell in done.cells[:5] for out in cell.get("outputs", ())
     )
     assert "packages are there, nothing to install" in said
-    assert "1 of 1: agop/digits ..." in said
+    assert "1 of 1: beaglehole2024/agop/digits ..." in said
     build = tmp_path / "collapse" / "_build" / "smoke"
-    assert (build / "results" / "agop" / "digits.nc").is_file()
+    assert (build / "results" / "beaglehole2024" / "agop" / "digits.nc").is_file()
     assert list((build / "claims").glob("P3-*.json"))
     assert not list((ROOT / "launch").glob("*")), "nothing of it lands in this project"
 
@@ -204,7 +205,8 @@ def test_the_branch_holds_the_project_the_notebooks_and_what_binder_needs(
         return done.stdout
 
     files = dict(reversed(line.split("\t")) for line in git("ls-tree", "-r", "launch").splitlines())
-    assert {"claims.yml", "ncutils/workspace.py", "launch/agop.ipynb"} < files.keys()
+    assert {"claims/beaglehole2024.yml", "ncutils/records/workspace.py"} < files.keys()
+    assert {f"launch/{PAGE}.ipynb", "launch/index.json"} < files.keys()
     assert {"binder/requirements.txt", "binder/runtime.txt"} < files.keys()
     assert files["binder/postBuild"].startswith("100755")
     assert not any(name.startswith(".github/") for name in files)
@@ -236,9 +238,8 @@ def test_one_job_of_the_workflow_may_write_and_the_build_knows_its_repository():
 
 def first_cell(folder, **changed):
     """Run the first cell alone, as a script, with another list of pins or repository."""
-    text = launch.INSTALL.format(
-        **{"repository": "", "commit": "", "pins": "packaging==25.0", **changed}
-    )
+    values = {"repository": "", "commit": "", "pins": "packaging==25.0", **changed}
+    text = launch.opening(**values)[1].source
     return subprocess.run(
         [sys.executable, "-c", text],
         cwd=folder,
@@ -250,7 +251,8 @@ def first_cell(folder, **changed):
 
 
 def test_a_version_that_is_not_there_is_asked_for(tmp_path):
-    (tmp_path / "claims.yml").touch()
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "toy2024.yml").touch()
     done = first_cell(tmp_path, pins="packaging==24.9.9")
     assert "Installing 1 packages" in done.stdout
     assert "No matching distribution found for packaging==24.9.9" in done.stderr
@@ -280,7 +282,7 @@ It is $\SigmaW$.
 
 def test_the_text_of_a_page_is_plain():
     rows = [{"id": "X-1", "verdict": "holds", "control_value": 0.1234}]
-    text = plain.Plain(ROOT, rows)(TEXT)
+    text = launch.Plain(ROOT, rows)(TEXT)
     assert "By Seleznova et al. (2023), [X-1: holds] and 0.123; see there,\nhere and" in text
     assert "[the web](https://example.org)" in text
     assert r"$\mathbf{1}$ and $\oneself$" in text
@@ -290,114 +292,13 @@ def test_the_text_of_a_page_is_plain():
 
 
 def test_no_page_to_run_shows_what_only_the_book_understands():
-    text = plain.Plain(ROOT)
-    for path in (ROOT / "notebooks").glob("*.py"):
+    text = launch.Plain(ROOT)
+    for path in (ROOT / "notebooks").rglob("*.py"):
         shown = text(re.sub(r"^# ?", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
         assert not re.search(r"^:::|\{[\w:]+\}`", shown, flags=re.MULTILINE), path.name
-
-
-# --- what a page offers ---------------------------------------------------------------------
-
-
-def tree(folder: Path) -> Path:
-    """A staged book: a first page, a chapter with a figure, one with buttons, one with nothing."""
-    conf = f"""
-import sys
-sys.path.insert(0, {str(EXT)!r})
-extensions = ["myst_nb", "nc_book", "nc_launch"]
-nb_execution_mode = "off"
-html_theme = "basic"
-master_doc = "index"
-exclude_patterns = ["launch"]
-"""
-    figure = {"id": "f", "page": "chapter", "files": {"nc": "f.nc", "csv": "f.csv", "svg": "f.svg"}}
-    index = {"chapter": {}, "other": launch.buttons("other", "someone/collapse")}
-    pages = "\n".join(f"notebooks/{page}" for page in ("chapter", "other", "bare"))
-    files = {
-        "conf.py": conf,
-        "index.md": f"# A book\n\n```{{toctree}}\n{pages}\n```\n",
-        "ledger.json": json.dumps({"scale": "smoke", "rows": []}),
-        "figures/f.json": json.dumps(figure),
-        "figures/f.nc": "arrays",
-        "figures/f.csv": "a,b\n1,2\n",
-        "figures/f.svg": "<svg/>",
-        "launch/index.json": json.dumps({page: {"buttons": one} for page, one in index.items()}),
-    }
-    cell = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": "# A chapter\n\nText."}
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    chapter = {"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4}
-    for page in ("chapter", "other", "bare"):
-        files[f"notebooks/{page}.ipynb"] = json.dumps({**chapter, "nbformat_minor": 5})
-        files[f"pages/{page}.json"] = json.dumps({"scale": "smoke"})
-        files[f"launch/{page}.ipynb"] = "{}"
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
-    assert stage.bundle(folder, "chapter", folder / "data" / "chapter-smoke.zip")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def typeset(tmp_path_factory):
-    """The pages of that book."""
-    folder = tree(tmp_path_factory.mktemp("offers") / "source")
-    out = folder.with_name("html")
-    words = [sys.executable, "-m", "sphinx", "-q", "-W", "-n", str(folder), str(out)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return out
-
-
-def read(typeset, page):
-    return BeautifulSoup((typeset / f"{page}.html").read_text("utf-8"), "html.parser")
-
-
-def test_a_page_offers_notebooks_and_data_and_the_command_without_a_repository(typeset):
-    page = read(typeset, "notebooks/chapter")
-    offers = page.select_one("h1 ~ p.nc-offers")
-    above = page.select_one("p.nc-page-line")
-    assert above.find_next_sibling("p") == offers, "under the line that says how it was made"
-    links = {a.get_text().partition(" (")[0]: a["href"] for a in offers.select("a")}
-    assert list(links) == ["executed notebook", "data of its figures", "notebook to run"]
-    for address in links.values():
-        assert (typeset / "notebooks" / address).resolve().is_file(), address
-    assert ".venv/bin/papermill chapter.ipynb" in offers.get_text()
-
-
-def test_a_page_offers_buttons_where_the_repository_is_known(typeset):
-    offers = read(typeset, "notebooks/other").select_one("p.nc-offers")
-    links = {a.get_text(): a["href"] for a in offers.select("a")}
-    assert launch.buttons("other", "someone/collapse").items() <= links.items()
-    assert "papermill" not in offers.get_text()
-    assert "data" not in offers.get_text(), "it has no figures"
-
-
-def test_a_page_without_a_notebook_to_run_offers_nothing(typeset):
-    assert not read(typeset, "notebooks/bare").select("p.nc-offers")
-
-
-def test_without_a_pdf_the_first_page_has_no_link_to_one(typeset):
-    (place,) = read(typeset, "index").select("p.nc-pdf[hidden]")
-    assert place.get_text() == ""
-
-
-def test_the_data_of_a_page_are_the_same_bytes_for_the_same_content(tmp_path):
-    source = tree(tmp_path / "source")
-    first = (source / "data" / "chapter-smoke.zip").read_bytes()
-    for file in (source / "figures").iterdir():
-        os.utime(file, (1e9, 1e9))
-    stage.bundle(source, "chapter", source / "data" / "chapter-smoke.zip")
-    assert (source / "data" / "chapter-smoke.zip").read_bytes() == first
-    with zipfile.ZipFile(source / "data" / "chapter-smoke.zip") as bundle:
-        names = {Path(name).name for name in bundle.namelist()}
-        assert names == {"chapter.json", "f.json", "f.nc", "f.csv"}
-        assert bundle.read("chapter-smoke/f.csv") == b"a,b\n1,2\n"
-    assert not stage.bundle(source, "bare", source / "data" / "bare.zip")
-    assert not (source / "data" / "bare.zip").exists()
 
 
 def test_the_settings_have_a_place_for_the_repository():
     settings = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     assert "nc_repository" in settings["sphinx"]["config"]
-    assert "nc_launch" in settings["sphinx"]["local_extensions"]
     assert "html_theme_options" not in settings["sphinx"]["config"]

@@ -9,8 +9,12 @@ import pytest
 from ncutils.records import coverage
 from pipeline import scorecard
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+
+
+PAPERS = {"kothapalli2025": "P1", "beaglehole2024": "P3"}
+ONE, OTHER = PAPERS
 
 
 def ledger(*rows):
@@ -18,7 +22,9 @@ def ledger(*rows):
         {"id": f"X{place}", "paper": paper, "number": "ours", "verdict": verdict}
         for place, (paper, verdict) in enumerate(rows)
     ]
-    return {"scale": "quick", "commit": "0123abc", "made": "2026-01-02T03:04:05", "rows": rows}
+    head = {"scale": "quick", "commit": "0123abc", "made": "2026-01-02T03:04:05"}
+    known = {key: {"tag": tag, "short": f"of {tag}"} for key, tag in PAPERS.items()}
+    return {**head, "papers": known, "rows": rows}
 
 
 def test_the_scorecard_is_the_archived_ledger():
@@ -33,19 +39,19 @@ def test_an_edited_scorecard_is_noticed():
 
 
 def test_the_scorecard_counts_verdicts_by_paper():
-    rows = [("P1", "holds"), ("P2", "fails"), ("P1", "holds"), ("P1", "fails")]
+    rows = [(ONE, "holds"), (OTHER, "fails"), (ONE, "holds"), (ONE, "fails")]
     lines = scorecard.block(ledger(*rows)).splitlines()
     assert lines[1:5] == [
         "| paper | claims | holds | fails |",
         "|---|---|---|---|",
-        "| P1 | 3 | 2 | 1 |",
-        "| P2 | 1 | 0 | 1 |",
+        "| P1: of P1 | 3 | 2 | 1 |",
+        "| P3: of P3 | 1 | 0 | 1 |",
     ]
     assert "Scale quick, commit 0123abc, 2026-01-02." in lines
 
 
 def test_the_scorecard_counts_what_is_covered():
-    row = {"id": "X", "paper": "P3", "number": "Proposition A.1", "verdict": "holds", "reason": ""}
+    row = {"id": "X", "paper": OTHER, "number": "Proposition A.1", "verdict": "holds", "reason": ""}
     text = scorecard.block({**ledger(), "rows": [row]})
     everything = f"Of the {len(coverage.load())} figures and numbered statements"
     assert everything in text

@@ -1,11 +1,13 @@
 """The numbers behind every smoke figure are the accepted ones."""
 
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
 
 from ncutils.records import results
-from pipeline import flip, lock
+from pipeline import references
 
 
 def figure(values, **attrs):
@@ -17,50 +19,81 @@ def figure(values, **attrs):
     )
 
 
+def draw(ds, figures, name):
+    """Leave a figure's arrays as a build does, with the page that drew it."""
+    results.write(ds, figures / f"{name}.nc")
+    (figures / f"{name}.json").write_text(json.dumps({"page": "toy2024/toy_page"}))
+
+
 @pytest.fixture
 def folders(tmp_path):
-    """Two figures of a build, and a folder of references made from them."""
-    figures, references = tmp_path / "figures", tmp_path / "references"
+    """Two figures of a build, and a folder of tests with references made from them."""
+    figures, tests = tmp_path / "figures", tmp_path / "tests"
     for number in (1, 2):
-        ds = figure(number * np.arange(1.0, 7.0).reshape(2, 3))
-        results.write(ds, figures / f"toy-fig{number}.nc")
-    lock.lock(figures, references)
-    return figures, references
+        draw(figure(number * np.arange(1.0, 7.0).reshape(2, 3)), figures, f"toy-fig{number}")
+    references.lock(figures, tests)
+    return figures, tests
+
+
+def kept(tests, name):
+    return tests / "toy2024" / "references" / f"{name}.nc"
 
 
 @pytest.mark.book
 def test_every_figure_of_the_smoke_book_shows_the_accepted_numbers():
-    assert lock.figures_dir().is_dir(), "no smoke book: `make test` builds it first"
-    assert lock.problems(lock.figures_dir(), lock.references_dir()) == []
+    assert references.figures_dir().is_dir(), "no smoke book: `make test` builds it first"
+    assert references.problems(references.figures_dir(), references.tests_dir()) == []
 
 
-def test_what_was_just_locked_has_no_problems(folders):
-    assert lock.problems(*folders) == []
+def test_what_was_just_locked_has_no_problems_and_lies_with_its_paper(folders):
+    assert references.problems(*folders) == []
+    assert kept(folders[1], "toy-fig1").is_file()
 
 
 def test_a_figure_without_a_reference_is_a_problem(folders):
-    figures, references = folders
-    (references / "toy-fig2.nc").unlink()
-    assert lock.problems(figures, references) == [
-        "toy-fig2: no reference; look at it, then `make lock`"
+    kept(folders[1], "toy-fig2").unlink()
+    assert references.problems(*folders) == [
+        "toy2024/toy-fig2: no reference; look at it, then `make lock`"
     ]
 
 
 def test_a_reference_without_a_figure_is_a_problem(folders):
-    figures, references = folders
+    figures, _ = folders
     (figures / "toy-fig1.nc").unlink()
-    assert lock.problems(figures, references) == ["toy-fig1: a reference without a figure"]
+    assert references.problems(*folders) == ["toy2024/toy-fig1: a reference without a figure"]
+
+
+def test_a_figure_that_moves_to_another_paper_needs_its_reference_there(folders):
+    figures, tests = folders
+    (figures / "toy-fig1.json").write_text(json.dumps({"page": "other2025/page"}))
+    assert references.problems(*folders) == [
+        "other2025/toy-fig1: no reference; look at it, then `make lock`",
+        "toy2024/toy-fig1: a reference without a figure",
+    ]
+    assert len(references.lock(*folders)) == 2
+    assert references.problems(*folders) == []
+    assert not kept(tests, "toy-fig1").exists()
 
 
 def test_training_in_float32_may_differ_by_a_thousandth_and_not_by_a_hundredth(folders):
-    figures, references = folders
+    figures, _ = folders
     trained = figure(np.arange(1.0, 7.0).reshape(2, 3)).assign_attrs(dtype="float32")
-    results.write(trained, figures / "toy-fig1.nc")
-    lock.lock(figures, references)
+    draw(trained, figures, "toy-fig1")
+    references.lock(*folders)
     for factor, accepted in ((1 + 2e-4, True), (1 + 1e-2, False)):
-        moved = trained.assign(nc1=trained.nc1 * factor)
-        results.write(moved, figures / "toy-fig1.nc")
-        assert (lock.problems(figures, references) == []) == accepted
+        draw(trained.assign(nc1=trained.nc1 * factor), figures, "toy-fig1")
+        assert (references.problems(*folders) == []) == accepted
+
+
+def test_the_tail_of_a_curve_counts_by_the_size_of_the_curve(folders):
+    figures, _ = folders
+    curve = figure(np.geomspace(1e3, 1e-9, 6).reshape(2, 3))
+    draw(curve, figures, "toy-fig1")
+    references.lock(*folders)
+    draw(curve.assign(nc1=curve.nc1 + 5e-4), figures, "toy-fig1")
+    assert references.problems(*folders) == []
+    draw(curve.assign(nc1=curve.nc1 + 2e-3), figures, "toy-fig1")
+    assert references.problems(*folders)
 
 
 @pytest.mark.parametrize(
@@ -73,45 +106,47 @@ def test_training_in_float32_may_differ_by_a_thousandth_and_not_by_a_hundredth(f
     ],
 )
 def test_a_changed_array_is_a_problem(folders, changed, words):
-    figures, references = folders
-    results.write(changed, figures / "toy-fig1.nc")
-    assert any(one.startswith(f"toy-fig1: {words}") for one in lock.problems(figures, references))
+    figures, _ = folders
+    draw(changed, figures, "toy-fig1")
+    assert any(
+        one.startswith(f"toy2024/toy-fig1: {words}") for one in references.problems(*folders)
+    )
 
 
 def test_rounding_is_no_change_and_a_variable_may_allow_more(folders):
-    figures, references = folders
+    figures, tests = folders
     values = np.arange(1.0, 7.0).reshape(2, 3)
-    results.write(figure(values * (1 + 1e-9)), figures / "toy-fig1.nc")
-    assert lock.problems(figures, references) == []
-    lock.lock(figures, references)
-    results.write(figure(values, reference_rtol=0.1), references / "toy-fig1.nc")
-    results.write(figure(values + 0.3), figures / "toy-fig1.nc")
-    assert lock.problems(figures, references) == []
-    results.write(figure(values + 0.7), figures / "toy-fig1.nc")
-    assert lock.problems(figures, references)
+    draw(figure(values * (1 + 1e-9)), figures, "toy-fig1")
+    assert references.problems(*folders) == []
+    references.lock(*folders)
+    results.write(figure(values, reference_rtol=0.1), kept(tests, "toy-fig1"))
+    draw(figure(values + 0.3), figures, "toy-fig1")
+    assert references.problems(*folders) == []
+    draw(figure(values + 0.7), figures, "toy-fig1")
+    assert references.problems(*folders)
 
 
 def test_provenance_alone_rewrites_no_reference(folders):
-    figures, references = folders
-    before = (references / "toy-fig1.nc").read_bytes()
+    figures, tests = folders
+    before = kept(tests, "toy-fig1").read_bytes()
     again = figure(np.arange(1.0, 7.0).reshape(2, 3)).assign_attrs(commit="fedc987")
-    results.write(again, figures / "toy-fig1.nc")
-    assert lock.lock(figures, references) == []
-    assert (references / "toy-fig1.nc").read_bytes() == before
+    draw(again, figures, "toy-fig1")
+    assert references.lock(*folders) == []
+    assert kept(tests, "toy-fig1").read_bytes() == before
 
 
 def test_lock_takes_over_changes_and_removes_orphans(folders):
-    figures, references = folders
+    figures, _ = folders
     (figures / "toy-fig1.nc").unlink()
-    results.write(figure(np.ones((2, 3))), figures / "toy-fig2.nc")
-    assert len(lock.lock(figures, references)) == 2
-    assert lock.problems(figures, references) == []
+    draw(figure(np.ones((2, 3))), figures, "toy-fig2")
+    assert len(references.lock(*folders)) == 2
+    assert references.problems(*folders) == []
 
 
 def test_the_flip_page_shows_old_new_and_difference_and_what_differs_first(folders):
-    figures, references = folders
-    results.write(figure(np.ones((2, 3))), figures / "toy-fig2.nc")
-    text = flip.page(figures, references)
+    figures, _ = folders
+    draw(figure(np.ones((2, 3))), figures, "toy-fig2")
+    text = references.flip(*folders)
     assert "1 of 2 figures differ" in text
     assert text.index("toy-fig2") < text.index("toy-fig1")
     assert "nc1: old, new, new − old" in text
@@ -121,8 +156,8 @@ def test_the_flip_page_shows_old_new_and_difference_and_what_differs_first(folde
 
 
 def test_the_flip_page_shows_a_figure_that_has_only_one_side(folders):
-    figures, references = folders
-    (references / "toy-fig1.nc").unlink()
-    text = flip.page(figures, references)
+    _, tests = folders
+    kept(tests, "toy-fig1").unlink()
+    text = references.flip(*folders)
     assert "no reference yet" in text
     assert "nc1: new" in text

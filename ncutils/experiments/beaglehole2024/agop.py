@@ -1,6 +1,6 @@
 r"""P3, Section 3: AGOPs of linear maps, kernel machines and a trained network, on real digits.
 
-Cell: ``digits``. A linear interpolator, whose AGOP collapses the classes in one step; kernel
+A linear interpolator, whose AGOP collapses the classes in one step; kernel
 machines, whose AGOP has two closed forms; and three networks of ReLU layers, for which
 $W^\top W$ is set against the square root of the AGOP at the input of each layer.
 """
@@ -12,17 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ncutils import agop, data, deep_rfm, linalg, metrics, training
+from ncutils import agop, data, linalg, metrics, training
 from ncutils.experiments import case
-from ncutils.experiments.beaglehole2024._perceptrons import rotation
-from ncutils.models import Perceptron, perceptron
-from ncutils.records import workspace
-
-CELLS = ("digits",)
+from ncutils.experiments.beaglehole2024._layers import rotation
+from ncutils.models import MLP, Dense, unbiased_mlp
 
 
 @dataclass(frozen=True)
-class Config:
+class Digits:
     """What decides the numbers.
 
     Attributes:
@@ -47,65 +44,51 @@ class Config:
     ridge: float = 1e-3
     turns: int = 3
 
-    @classmethod
-    def at(cls, cell: str, scale: str) -> "Config":
-        """The settings at a scale; the paper has no such figure, so "paper" is "quick"."""
-        if cell not in CELLS:
-            raise ValueError(f"no cell {cell!r}: choose one of {', '.join(CELLS)}")
-        if workspace.check_scale(scale) == "smoke":
-            return cls((0, 1), per_class=6, epochs=60, record_at=(0, 60), turns=2)
-        return cls()
-
 
 def labelled_digits(seed: int, per_class: int, *, centred: bool = True):
     """Digits of 8 × 8 pixels, sorted by class, standardised or not, and their ±1 targets."""
-    drawn = data.balanced_subset(data.load("digits"), per_class, key=jax.random.key(seed))
-    X = jnp.asarray(drawn.flat)
-    (X,) = deep_rfm.standardise(X) if centred else (X,)
-    y = jnp.asarray(drawn.y)
-    return X, y, 2 * linalg.one_hot(y, num_classes=10) - 1
+    digits = data.balanced_subset(data.load("digits"), per_class, key=jax.random.key(seed))
+    X, y = jnp.asarray(digits.flat), jnp.asarray(digits.y)
+    (X,) = data.standardise(X) if centred else (X,)
+    return X, y, linalg.signed_one_hot(y, num_classes=10)
 
 
-class Linear(Perceptron):
-    """A network without hidden layers: f(x) = W x."""
-
-
-def _linear(config: Config, seed: int) -> dict:
+def _linear(config: Digits, seed: int) -> dict:
     """NC1 of digits before and after M^{1/2}, M the AGOP of a linear interpolator or ridge."""
     # centred rows are linearly dependent, and no linear map could interpolate them
     X, y, Y = labelled_digits(seed, config.few, centred=False)
-    X = X / jnp.linalg.norm(X, axis=1, keepdims=True)
-    found, errors, wrong = [], [], []
+    X = data.unit_rows(X)
+    after, errors, wrong = [], [], []
     for ridge in (0.0, 0.1):
         gram = X @ X.T + ridge * jnp.eye(len(X))
         W = (X.T @ jnp.linalg.solve(gram, Y)).T
-        M = agop.agop(Linear((W,)), X)
+        M = agop.agop(Dense(W), X)
         plain = jnp.trace(M) / len(M) * jnp.eye(len(M))
         for other, gaps in ((W.T @ W, errors), (plain, wrong)):
             gaps.append(float(jnp.linalg.norm(M - other) / jnp.linalg.norm(M)))
-        found.append(metrics.nc1(X @ linalg.psd_sqrt(M), y, num_classes=10))
+        after.append(metrics.nc1(X @ linalg.psd_sqrt(M), y, num_classes=10))
     before = metrics.nc1(X, y, num_classes=10)
     return {
-        "linear_nc1": np.array([before, *found], float),
+        "linear_nc1": np.array([before, *after], float),
         "linear_error": np.array(max(errors)),
         "linear_wrong": np.array(min(wrong)),
     }
 
 
-def _kernels(config: Config, seed: int) -> dict:
+def _kernels(config: Digits, seed: int) -> dict:
     """Relative errors of the closed forms against autodiff, and the diagonals of the AGOPs."""
     X, _, Y = labelled_digits(seed, config.per_class)
-    X = X / jnp.linalg.norm(X, axis=1, keepdims=True)
+    X = data.unit_rows(X)
     errors, wrong, diagonals = [], [], []
     for kernel in agop.KERNELS:
-        how = {"kernel": kernel, "bandwidth": config.bandwidth}
-        machine = agop.kernel_ridge(X, Y, **how, ridge=config.ridge)
+        options = {"kernel": kernel, "bandwidth": config.bandwidth}
+        machine = agop.kernel_ridge(X, Y, **options, ridge=config.ridge)
         slow = agop.agop(machine, X)
         gap = lambda M, slow=slow: float(jnp.linalg.norm(M - slow) / jnp.linalg.norm(slow))  # noqa: E731
-        fast = [agop.kernel_agop(machine.alpha, X, **how, form=form) for form in agop.FORMS]
+        fast = [agop.kernel_agop(machine.alpha, X, **options, form=form) for form in agop.FORMS]
         errors.append([gap(M) for M in fast])
-        other = {"kernel": kernel, "bandwidth": 1.01 * config.bandwidth}
-        wrong.append(gap(agop.kernel_agop(machine.alpha, X, **other)))
+        off = options | {"bandwidth": 1.01 * config.bandwidth}
+        wrong.append(gap(agop.kernel_agop(machine.alpha, X, **off)))
         diagonals.append(jnp.diagonal(slow))
     return {
         "kernel_error": np.array(errors),
@@ -114,51 +97,58 @@ def _kernels(config: Config, seed: int) -> dict:
     }
 
 
-def _correlations(network: Perceptron, X, turns) -> np.ndarray:
+def _correlations(network: MLP, X, turns) -> np.ndarray:
     """By layer: Pearson correlation of WᵀW with the AGOP's root, with the AGOP, and by chance."""
-    found = []
+    rows = []
     for number, W in enumerate(network.weights[:-1]):
-        A = agop.agop(Perceptron(network.weights[number:]), X)
+        A = agop.agop(network.tail(number), X)
         root, square = linalg.psd_sqrt(A), W.T @ W
         chance = np.mean([agop.pearson(square, Q @ root @ Q.T) for Q in turns])
-        found.append([agop.pearson(square, root), agop.pearson(square, A), chance])
+        rows.append([agop.pearson(square, root), agop.pearson(square, A), chance])
         X = jax.nn.relu(X @ W.T)
-    return np.array(found, float)
+    return np.array(rows, float)
 
 
-def _networks(config: Config, seed: int) -> dict:
+def _weights(network: MLP, start, X, targets) -> dict:
+    """What training records: the weights, for the correlations to be taken afterwards."""
+    del start, X, targets
+    return {str(number): W for number, W in enumerate(network.weights)}
+
+
+def _networks(config: Digits, seed: int) -> dict:
     X, y, Y = labelled_digits(seed, config.per_class)
     X, Y = X.astype(jnp.float32), Y.astype(jnp.float32)
-    network = perceptron((64, *config.hidden, 10), gain=config.gain, key=jax.random.key(seed))
+    start = unbiased_mlp((64, *config.hidden, 10), gain=config.gain, key=jax.random.key(seed))
     turns = [jnp.asarray(rotation(64, seed=k), jnp.float32) for k in range(config.turns)]
-    found, losses, done = [], [], 0
-    for epoch in config.record_at:
-        if epoch > done:
-            recipe = training.Recipe(config.learning_rate, epoch - done)
-            network, done = training.fit(network, X, Y, recipe).model, epoch
+    recipe = training.Recipe(config.learning_rate, config.epochs)
+    records = training.fit(
+        start, X, Y, recipe, measure=_weights, record_at=config.record_at
+    ).records
+    correlations, losses = [], []
+    for at, _ in enumerate(config.record_at):
+        weights = [jnp.asarray(records[str(number)][at]) for number in range(len(records))]
+        network = MLP(tuple(map(Dense, weights)), "relu")
         outputs = jax.vmap(network)(X)
         losses.append(float(training.mean_squared_error(outputs, Y)))
-        found.append(_correlations(network, X, turns))
+        correlations.append(_correlations(network, X, turns))
     W = network.weights[0]
     root = linalg.psd_sqrt(agop.agop(network, X))
     right = jnp.mean((jnp.argmax(outputs, axis=1) == y).astype(float))
     return {
-        "correlation": np.array(found),
+        "correlation": np.array(correlations),
         "loss": np.array(losses),
         "accuracy": np.array(float(right)),
         "network_diagonal": np.array([jnp.sum(W**2, axis=0), jnp.diagonal(root)], float),
     }
 
 
-def run(config: Config) -> xr.Dataset:
-    """Run the cell.
-
-    Args:
-        config: `Config.at(cell, scale)`, or any other.
-
-    Returns:
-        Arrays with one row a repeat.
-    """
+@case(
+    smoke=Digits(seeds=(0, 1), per_class=6, epochs=60, record_at=(0, 60), turns=2),
+    quick=Digits(),
+    paper=Digits(),  # the paper has no such figure
+)
+def digits(config: Digits) -> xr.Dataset:
+    """AGOPs of an interpolator, of kernel machines and of networks; one row a repeat."""
     rows = [
         _linear(config, seed) | _kernels(config, seed) | _networks(config, seed)
         for seed in config.seeds
@@ -192,16 +182,3 @@ def run(config: Config) -> xr.Dataset:
         },
         attrs={"dtype": "float32"},
     )
-
-
-# The cases, with the configurations of this module's cells.
-
-
-@case(
-    smoke=Config.at("digits", "smoke"),
-    quick=Config.at("digits", "quick"),
-    paper=Config.at("digits", "paper"),
-)
-def digits(config: Config) -> xr.Dataset:
-    """Run the cell of this name."""
-    return run(config)

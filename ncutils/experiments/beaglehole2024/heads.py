@@ -1,14 +1,13 @@
-r"""P3, Figs 2, 8, 9, 11 and 12: perceptrons on top of a convolutional trunk.
+r"""P3, Figs 2, 8, 9, 11 and 12: networks without biases on top of a convolutional trunk.
 
 Trunk and head are trained together, with targets ±1 and the squared error. Of each layer of
-the head is recorded what `weights_and_agop` records of a perceptron's, with the trunk's
+the head is recorded what `weights_and_agop` records of a network's, with the trunk's
 features, under running statistics, as inputs.
-
-Cells: ``resnet``, ``vgg``.
 """
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -16,191 +15,102 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ncutils import data, linalg, training
+from ncutils import linalg, training
 from ncutils.experiments import case
-from ncutils.experiments.beaglehole2024 import _perceptrons as perceptrons
-from ncutils.experiments.beaglehole2024 import weights_and_agop
-from ncutils.models.trunks import Headed, headed
-from ncutils.records import workspace
-
-CELLS = ("resnet", "vgg")
+from ncutils.experiments.beaglehole2024 import _layers
+from ncutils.models.trunks import headed
 
 
 @dataclass(frozen=True)
-class Config:
-    """Everything that decides the numbers.
+class Heads:
+    """Heads of one shape on trunks of one kind.
 
     Attributes:
-        trunk: a name of `_trunks.TRUNKS`. shape: its options, as pairs.
+        seeds: one for each repeat.
         datasets: names of `data.load` with ten classes. gains: of the head, one for each.
-        per_class: samples of each class; None for the first `samples` of the set.
-        samples: how many, if `per_class` is None.
-        pool: images are averaged over squares of this many pixels a side.
+        per_class, samples, pool: which images, see `_layers.images`.
         width, hidden: of the head's hidden layers, and how many there are.
         learning_rate, momentum: of the descent.
-        batch_per_class: samples of each class in a batch.
+        batch_size: samples in a batch; a remainder sits out an epoch.
         epochs: passes over the data.
         record_at: epochs after which the network is measured.
-        seeds: one for each repeat.
+        shape: options of the trunk, as pairs.
         at_once: runs trained side by side.
         chunk: images that go through the trunk at a time when it is measured.
     """
 
-    trunk: str
+    seeds: tuple[int, ...]
     datasets: tuple[str, ...]
     gains: tuple[float, ...]
-    per_class: int | None
-    pool: int
     width: int
     learning_rate: float
-    batch_per_class: int
+    batch_size: int
     epochs: int
     record_at: tuple[int, ...]
-    shape: tuple[tuple[str, tuple | int], ...] = field(default=())
-    momentum: float = 0.0
-    seeds: tuple[int, ...] = (0, 1, 2)
+    per_class: int | None = None
     samples: int | None = None
+    pool: int = 1
+    momentum: float = 0.0
+    shape: tuple[tuple[str, tuple | int], ...] = ()
+    hidden: int = 5
     at_once: int = 1
     chunk: int = 500
-    hidden: int = 5
-
-    @classmethod
-    def at(cls, cell: str, scale: str) -> "Config":
-        """The settings at a scale; "paper" has the paper's own.
-
-        Raises:
-            ValueError: for an unknown cell or scale.
-
-        Source: P3, Appendix D. Differs: batches are of 130 with 13 of each class, not of 128
-            at random, and the network is measured at every twentieth epoch, not every tenth.
-        """
-        if cell not in CELLS:
-            raise ValueError(f"unknown cell {cell!r}: choose one of {', '.join(CELLS)}")
-        vgg = cell == "vgg"
-        index = workspace.SCALES.index(workspace.check_scale(scale))
-        if index == 2:
-            epochs = 600 if vgg else 300
-            return cls(
-                cell, ("mnist", "cifar10", "svhn"), (0.2, 0.3, 0.3) if vgg else (0.2, 0.2, 0.2),
-                None, 1, 512, 0.01 if vgg else 0.05, 13, epochs, tuple(range(0, epochs + 1, 20)),
-                momentum=0.9 if vgg else 0.0, samples=50_000,
-            )  # fmt: skip
-        if index == 0:
-            stages, widths, head = ((4,),), (16,), 16
-            settings = {
-                "per_class": 6,
-                "pool": 4,
-                "batch_per_class": 3,
-                "seeds": (0, 1),
-                "hidden": 2,
-            }
-            epochs, record_at, gain = 30, (0, 30), 1.0
-        else:  # the head as wide as what it is given: layers of one shape share compiled code
-            stages, widths, head = ((6,), (12,), (16, 16)), (8, 16, 64), 64
-            settings = {"per_class": 30, "pool": 2, "batch_per_class": 10}
-            # the smallest gains tried with which all seeds leave the plateau and fit in this time
-            epochs, gain = (800, 0.7) if vgg else (400, 0.5)
-            record_at = tuple(round(epochs * k) for k in (0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1))
-        resnet = (("widths", widths), ("blocks", (1,) * len(widths)))
-        return cls(
-            cell, ("mnist5k",), (gain,), width=head, epochs=epochs, record_at=record_at,
-            learning_rate=0.05 if vgg else 0.3, momentum=0.9 if vgg else 0.0,
-            shape=(("stages", stages), ("grid", 2)) if vgg else resnet, **settings,
-        )  # fmt: skip
 
 
-def images(config: Config, dataset: str):
-    """Standardised images n × h × w × c and their labels, sorted by class."""
-    given = weights_and_agop.Config(
-        dataset, config.per_class, config.pool, config.width, (), 0.0, 0, 0, (),
-        samples=config.samples,
-    )  # fmt: skip
-    X, y = weights_and_agop.digits(given)
-    _, h, w, c = data.load(dataset).x.shape
-    return X.reshape(len(X), h // config.pool, w // config.pool, c), y
-
-
-def watcher(y, turns, *, num_classes: int, chunk: int):
-    """What `training.fit_ensemble` is to record of a `Headed` network.
-
-    Args:
-        y: labels of the images.
-        turns: a random rotation of the head's inputs, and one of its hidden layers.
-        num_classes: C.
-        chunk: images at a time.
-    """
-    dealt = jnp.asarray(np.random.default_rng(0).permutation(y))
-    y = jnp.asarray(y)
-
-    def measure(network: Headed, start, X, targets):
-        del start, targets
-        H = jax.lax.map(network.trunk, X, batch_size=min(chunk, len(X)))
-        return perceptrons.measure(network.head, H, y, dealt, turns, num_classes=num_classes)
-
-    return measure
-
-
-def _train(config: Config, dataset: str, gain: float) -> training.Fitted:
-    X, y = images(config, dataset)
+def _train(trunk: str, config: Heads, dataset: str, gain: float, checkpoint: Path | None):
+    X, y = _layers.images(
+        dataset, per_class=config.per_class, samples=config.samples, pool=config.pool
+    )
     num_classes = int(y.max()) + 1
     make = functools.partial(
-        headed, config.trunk, side=X.shape[1], channels=X.shape[3], gain=gain,
+        headed, trunk, side=X.shape[1], channels=X.shape[3], gain=gain,
         hidden=(config.width,) * config.hidden, num_classes=num_classes,
         **dict(config.shape),
     )  # fmt: skip
     seeds = jnp.asarray(config.seeds)
     networks = eqx.filter_jit(eqx.filter_vmap(lambda seed: make(key=jax.random.key(seed))))(seeds)
-    inputs = networks.head.weights[0].shape[-1]
-    turns = [jnp.asarray(perceptrons.rotation(s, seed=s)) for s in (inputs, config.width)]
+    widths = (networks.head.weights[0].shape[-1], config.width)
+    targets = linalg.signed_one_hot(jnp.asarray(y), num_classes=num_classes)
     return training.fit_ensemble(
         networks,
         jnp.asarray(X),
-        (2 * linalg.one_hot(jnp.asarray(y), num_classes=num_classes) - 1).astype(jnp.float32),
+        targets.astype(jnp.float32),
         training.Recipe(
             config.learning_rate,
             config.epochs,
             momentum=config.momentum,
-            per_class=config.batch_per_class,
+            batch_size=config.batch_size,
         ),
         shared_data=True,
         at_once=config.at_once,
-        measure=watcher(y, turns, num_classes=num_classes, chunk=config.chunk),
+        measure=_layers.recorder(y, widths, num_classes=num_classes, chunk=config.chunk),
         record_at=config.record_at,
-        labels=y,
-        progress=f"{len(config.seeds)} heads on {config.trunk}, {dataset}",
+        checkpoint=checkpoint,
+        progress=f"{len(config.seeds)} heads on {trunk}, {dataset}",
         key=jax.random.key(1),
     )
 
 
-def run(config: Config) -> xr.Dataset:
-    """Train and measure all networks.
-
-    Args:
-        config: from `Config.at`, or any other.
-
-    Returns:
-        The variables of `weights_and_agop.run` with `dataset` in place of `gain`, and
-        `diverged` (dataset, repeat).
-    """
-    found = [_train(config, *pair) for pair in zip(config.datasets, config.gains, strict=True)]
-    axes = {
-        "nc1": ("layer", "stage"),
-        "nfa": ("layer",),
-        "chance": ("layer",),
-        "shares": ("part",),
-        "shares_dealt": ("part",),
-        "loss": (),
-        "accuracy": (),
-    }
-    lead = ("dataset", "repeat", "epoch")
+def _run(trunk: str, config: Heads, checkpoint: Path | None) -> xr.Dataset:
+    """The variables of `weights_and_agop.mlp`, with `dataset` for `gain`, and `diverged`."""
+    fits = [
+        _train(
+            trunk,
+            config,
+            dataset,
+            gain,
+            checkpoint and checkpoint.with_name(f"{checkpoint.stem}-{dataset}{checkpoint.suffix}"),
+        )
+        for dataset, gain in zip(config.datasets, config.gains, strict=True)
+    ]
     records = {
         name: (
-            (*lead, *rest),
-            np.stack([np.swapaxes(one.records[name], 0, 1) for one in found]),
+            ("dataset", "repeat", "epoch", *dims),
+            np.stack([np.swapaxes(fit.records[name], 0, 1) for fit in fits]),
         )
-        for name, rest in axes.items()
+        for name, dims in _layers.DIMENSIONS.items()
     }
-    diverged = np.stack([one.diverged for one in found])
+    diverged = np.stack([fit.diverged for fit in fits])
     return xr.Dataset(
         {**records, "diverged": (("dataset", "repeat"), diverged)},
         coords={
@@ -209,34 +119,64 @@ def run(config: Config) -> xr.Dataset:
             "repeat": list(config.seeds),
             "epoch": list(config.record_at),
             "layer": np.arange(1, config.hidden + 1),
-            "stage": list(perceptrons.STAGES),
+            "stage": list(_layers.STAGES),
             "part": ["within", "between"],
             "width": config.width,
-            "inputs": int(found[0].model.head.weights[0].shape[-1]),
+            "inputs": int(fits[0].model.head.weights[0].shape[-1]),
             "learning_rate": config.learning_rate,
         },
         attrs={"dtype": "float32"},
     )
 
 
-# The cases, with the configurations of this module's cells.
+@case(
+    smoke=Heads(
+        seeds=(0, 1), datasets=("mnist5k",), gains=(1.0,), per_class=6, pool=4, width=16, hidden=2,
+        learning_rate=0.3, batch_size=30, epochs=30, record_at=(0, 30),
+        shape=(("widths", (16,)), ("blocks", (1,))),
+    ),
+    quick=Heads(  # the head as wide as what it is given: layers of one shape share compiled code
+        seeds=(0, 1, 2), datasets=("mnist5k",), gains=(0.5,), per_class=30, pool=2, width=64,
+        learning_rate=0.3, batch_size=100, epochs=400,
+        record_at=(0, 20, 40, 80, 140, 200, 300, 400),
+        shape=(("widths", (8, 16, 64)), ("blocks", (1, 1, 1))),
+    ),
+    paper=Heads(
+        seeds=(0, 1, 2), datasets=("mnist", "cifar10", "svhn"), gains=(0.2, 0.2, 0.2),
+        samples=50_000, width=512, learning_rate=0.05, batch_size=128, epochs=300,
+        record_at=tuple(range(0, 301, 20)),
+    ),
+)  # fmt: skip
+def resnet(config: Heads, *, checkpoint: Path | None = None) -> xr.Dataset:
+    """Heads on a residual trunk, ResNet18 at the paper's size.
+
+    Source: P3, Appendix D. Differs: the network is measured at every twentieth epoch, not every
+        tenth.
+    """
+    return _run("resnet", config, checkpoint)
 
 
 @case(
-    smoke=Config.at("resnet", "smoke"),
-    quick=Config.at("resnet", "quick"),
-    paper=Config.at("resnet", "paper"),
-)
-def resnet(config: Config) -> xr.Dataset:
-    """Run the cell of this name."""
-    return run(config)
+    smoke=Heads(
+        seeds=(0, 1), datasets=("mnist5k",), gains=(1.0,), per_class=6, pool=4, width=16, hidden=2,
+        learning_rate=0.05, momentum=0.9, batch_size=30, epochs=30, record_at=(0, 30),
+        shape=(("stages", ((4,),)), ("grid", 2)),
+    ),
+    quick=Heads(  # the smallest gain tried with which all seeds leave the plateau in this time
+        seeds=(0, 1, 2), datasets=("mnist5k",), gains=(0.7,), per_class=30, pool=2, width=64,
+        learning_rate=0.05, momentum=0.9, batch_size=100, epochs=800,
+        record_at=(0, 40, 80, 160, 280, 400, 600, 800),
+        shape=(("stages", ((6,), (12,), (16, 16))), ("grid", 2)),
+    ),
+    paper=Heads(
+        seeds=(0, 1, 2), datasets=("mnist", "cifar10", "svhn"), gains=(0.2, 0.3, 0.3),
+        samples=50_000, width=512, learning_rate=0.01, momentum=0.9, batch_size=128, epochs=600,
+        record_at=tuple(range(0, 601, 20)),
+    ),
+)  # fmt: skip
+def vgg(config: Heads, *, checkpoint: Path | None = None) -> xr.Dataset:
+    """Heads on the first six convolutions of VGG-11.
 
-
-@case(
-    smoke=Config.at("vgg", "smoke"),
-    quick=Config.at("vgg", "quick"),
-    paper=Config.at("vgg", "paper"),
-)
-def vgg(config: Config) -> xr.Dataset:
-    """Run the cell of this name."""
-    return run(config)
+    Source: P3, Appendix D. Differs as for `resnet`.
+    """
+    return _run("vgg", config, checkpoint)

@@ -1,8 +1,4 @@
-r"""Beyond P2: unequal classes, values that differ by class, noise, one kernel per neuron.
-
-Cells: ``flows`` (the invariant, within-class collapse and end states for shared kernels of
-four kinds), ``neurons`` (one kernel per neuron).
-"""
+r"""Beyond P2: unequal classes, values that differ by class, noise, one kernel per neuron."""
 
 from dataclasses import dataclass
 
@@ -23,53 +19,32 @@ from ncutils.experiments.seleznova2023._flows import (
     random_states,
     stack,
 )
-from ncutils.records import workspace
+from ncutils.experiments.seleznova2023._grids import geometric
 
-CELLS = ("flows", "neurons")
 KINDS = ("three values", "values by class", "noisy entries", "label-blind")
+SPREADS = (0.0, 0.03, 0.1, 0.3, 1.0)
+
+
+# --- kernels of four kinds that the neurons share --------------------------------------------
 
 
 @dataclass(frozen=True)
-class Config:
-    r"""What decides the numbers of one cell.
+class Flows:
+    """The invariant, within-class collapse and end states for shared kernels of four kinds.
 
     Attributes:
-        cell: one of `CELLS`.
         seeds: one for each repeat.
+        sizes: class sizes tried.
         neurons: n.
         values: the three kernel values where there are three.
-        sizes: class sizes tried.
-        spreads: standard deviation of the log of a neuron's kernel steps.
         end: last time.
     """
 
-    cell: str
     seeds: tuple[int, ...]
+    sizes: tuple[tuple[int, ...], ...] = ((4, 4, 4), (3, 4, 5), (2, 3, 7), (1, 2, 9))
     neurons: int = 5
     values: tuple[float, float, float] = (2.0, 1.0, 0.3)
-    sizes: tuple[tuple[int, ...], ...] = ((4, 4, 4), (2, 3, 7))
-    spreads: tuple[float, ...] = ()
     end: float = 60.0
-
-    @classmethod
-    def at(cls, cell: str, scale: str) -> "Config":
-        """The configuration of a cell at a scale."""
-        level = workspace.SCALES.index(workspace.check_scale(scale))
-        if cell == "flows":
-            more = ((4, 4, 4), (3, 4, 5), (2, 3, 7), (1, 2, 9))
-            return cls(
-                cell,
-                seeds=tuple(range((2, 4, 20)[level])),
-                sizes=more if level else cls.sizes,
-            )
-        return cls(
-            cell,
-            seeds=tuple(range((2, 4, 20)[level])),
-            neurons=6,
-            spreads=((0.0, 0.1, 0.3), (0.0, 0.03, 0.1, 0.3, 1.0), (0.0, 0.03, 0.1, 0.3, 1.0))[
-                level
-            ],
-        )
 
 
 def kernel_of(
@@ -105,20 +80,26 @@ def scatters(path: block_ntk.Trajectory, sizes: tuple[int, ...]) -> np.ndarray:
 
 def bound_ratio(path: block_ntk.Trajectory, sizes: tuple[int, ...]) -> np.ndarray:
     """Largest ratio of a class's scatter to its bound over classes and times after the first."""
-    found, n = scatters(path, sizes), path.H.shape[-2]
-    worst = np.zeros(len(found))
-    for s in range(len(found)):
+    scatter, n = scatters(path, sizes), path.H.shape[-2]
+    worst = np.zeros(len(scatter))
+    for s in range(len(scatter)):
         for c, size in enumerate(sizes):
             if size == 1:
                 continue  # a single sample has no deviation
             bound = block_ntk.within_class_bound(
-                float(found[s, 0, c]), path.ts[s], rank=min(n, size - 1)
+                float(scatter[s, 0, c]), path.ts[s], rank=min(n, size - 1)
             )
-            worst[s] = max(worst[s], float(jnp.max(found[s, 1:, c] / bound[1:])))
+            worst[s] = max(worst[s], float(jnp.max(scatter[s, 1:, c] / bound[1:])))
     return worst
 
 
-def _flows(config: Config) -> xr.Dataset:
+@case(
+    smoke=Flows(seeds=(0, 1), sizes=((4, 4, 4), (2, 3, 7))),
+    quick=Flows(seeds=tuple(range(4))),
+    paper=Flows(seeds=tuple(range(20))),
+)
+def flows(config: Flows) -> xr.Dataset:
+    """Flows of every kind for all class sizes, from balanced and from random starts."""
     n, S, C = config.neurons, len(config.seeds), len(config.sizes[0])
     N = sum(config.sizes[0])
     ts = jnp.concatenate([jnp.zeros(1), jnp.geomspace(0.05, config.end, 16)])
@@ -133,26 +114,27 @@ def _flows(config: Config) -> xr.Dataset:
         balanced_formula = BlockKernel(*config.values)
         for j, kind in enumerate(KINDS):
             kernel = as_dense(kernel_of(kind, sizes, config.values), sizes)
-            about = {"m": sizes, "C": C}
-            drawn = [
-                block_ntk.initial_state(kernel, **about, n=n, key=jax.random.key(seed))
-                for seed in config.seeds
-            ]
-            starts = stack(drawn)
+            classes = {"m": sizes, "C": C}
+            starts = stack(
+                [
+                    block_ntk.initial_state(kernel, **classes, n=n, key=jax.random.key(seed))
+                    for seed in config.seeds
+                ]
+            )
             path = block_ntk.many_flows(
                 *(
                     jnp.concatenate(pair)
                     for pair in zip((starts.W, starts.H, starts.b), far, strict=True)
                 ),
                 kernel,
-                **about,
+                **classes,
                 ts=ts,
             )
             flat, wild = (jax.tree.map(lambda x, k=k: x[k * S : (k + 1) * S], path) for k in (0, 1))
             # the formula for equal classes and three values, taken at its word
             wrong = balanced_formula if kind != "three values" else BlockKernel(2.0, 1.0, 0.0)
             for k, used in enumerate((kernel, wrong)):
-                drift[i, j, :, k] = departures(invariants(wild, used, **about))
+                drift[i, j, :, k] = departures(invariants(wild, used, **classes))
             for k, part in enumerate((flat, wild)):
                 bound[i, j, :, k] = bound_ratio(part, sizes)
                 within[i, j, :, k] = scatters(part, sizes).sum(-1)
@@ -162,7 +144,7 @@ def _flows(config: Config) -> xr.Dataset:
             M = kernel.class_mean_kernel(sizes, C)
             for s in range(S):
                 W, b = flat.W[s, -1], flat.b[s, -1]
-                H1 = block_ntk.decompose(flat.H[s, -1], **about)[0]
+                H1 = block_ntk.decompose(flat.H[s, -1], **classes)[0]
                 gram[0, i, j, s], gram[1, i, j, s] = W @ W.T, H1.T @ H1
                 law[0, i, j, s] = block_ntk.classifier_gram(b, M)
                 law[1, i, j, s] = block_ntk.class_mean_gram(b, M)
@@ -198,7 +180,35 @@ def _flows(config: Config) -> xr.Dataset:
     )
 
 
-def _neurons(config: Config) -> xr.Dataset:
+# --- one kernel for each neuron ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """One kernel for each neuron.
+
+    Attributes:
+        seeds: one for each repeat.
+        spreads: standard deviation of the log of a neuron's kernel steps.
+        neurons: n.
+        values: the three kernel values without any spread.
+        end: half of the last time.
+    """
+
+    seeds: tuple[int, ...]
+    spreads: tuple[float, ...] = SPREADS
+    neurons: int = 6
+    values: tuple[float, float, float] = (2.0, 1.0, 0.3)
+    end: float = 60.0
+
+
+@case(
+    smoke=Neurons(seeds=(0, 1), spreads=(0.0, 0.1, 0.3)),
+    quick=Neurons(seeds=tuple(range(4))),
+    paper=Neurons(seeds=tuple(range(20))),
+)
+def neurons(config: Neurons) -> xr.Dataset:
+    """Flows from starts that every neuron finds balanced, for each spread."""
     C, m, n, S = 3, 4, config.neurons, len(config.seeds)
     plain = BlockKernel(*config.values)
     ts = jnp.concatenate([jnp.zeros(1), jnp.geomspace(0.05, 2 * config.end, 16)])
@@ -247,44 +257,96 @@ def _balance_neurons(start, kernels, m: int, C: int) -> block_ntk.State:
     return block_ntk.State(W=start.W, H=stretch[:, None] * start.H, b=start.b)
 
 
-_RUN = {"flows": _flows, "neurons": _neurons}
+# --- closed forms: how far the frames are from the simplex ------------------------------------
 
 
-def run(config: Config) -> xr.Dataset:
-    """Run one cell.
+@dataclass(frozen=True)
+class Defect:
+    r"""How far imbalance and noise bend the frames from the simplex, in closed form.
 
-    Args:
-        config: `Config.at(cell, scale)`, or any other.
-
-    Returns:
-        Arrays with one row a repeat.
-
-    Raises:
-        ValueError: for a cell that is not in `CELLS`.
+    Attributes:
+        seeds: one for each draw of the noise.
+        noise: standard deviations σ of the kernel entries, at four samples per class.
+        growth: factors on the class sizes, and samples per class under noise.
+        fixed_noise: σ where the samples per class are varied.
+        sizes: class sizes of the unequal classes.
+        values: the three kernel values under noise.
+        within_values: $\kappa_c$ at which imbalance is tried, $\kappa_d = 2$, $\kappa_n = 0.1$.
     """
-    if config.cell not in _RUN:
-        raise ValueError(f"no cell {config.cell!r}: choose one of {', '.join(CELLS)}")
-    return _RUN[config.cell](config)
+
+    seeds: tuple[int, ...]
+    noise: tuple[float, ...]
+    growth: tuple[int, ...]
+    fixed_noise: float = 0.01
+    sizes: tuple[int, ...] = (2, 3, 7)
+    values: tuple[float, float, float] = (2.0, 1.0, 0.3)
+    within_values: tuple[float, ...] = (0.2, 1.0, 1.9)
 
 
-# The cases, with the configurations of this module's cells.
+@jax.jit
+def defects(M):
+    """Distance of the classifier's frame from the simplex for each kernel of class means."""
+    C = M.shape[-1]
+    return jax.vmap(lambda one: block_ntk.simplex_defect(jnp.full(C, 1 / C), one))(M)
+
+
+def noisy_mean_kernel(
+    plain: np.ndarray, m: int, C: int, sigma: float, seed: int, *, blocks: bool = False
+) -> np.ndarray:
+    """The kernel of the class means when symmetric noise is added to every entry, or block."""
+    rng, N = np.random.default_rng((seed, m)), m * C
+    draw = rng.normal(size=(C, C) if blocks else (N, N))
+    noise = sigma * (draw + draw.T) / 2**0.5
+    if blocks:
+        noise = np.kron(noise, np.ones((m, m)))
+    K = plain + noise
+    block_ntk.check_psd("noisy kernel", K)  # its norm grows as 2σ√N
+    S = np.kron(np.eye(C), np.ones((m, 1)))
+    return np.linalg.inv(S.T @ np.linalg.solve(K, S))
 
 
 @case(
-    smoke=Config.at("flows", "smoke"),
-    quick=Config.at("flows", "quick"),
-    paper=Config.at("flows", "paper"),
+    smoke=Defect(seeds=tuple(range(4)), noise=geometric(1e-3, 1e-1, 3), growth=(2, 8, 32)),
+    quick=Defect(
+        seeds=tuple(range(100)), noise=geometric(1e-3, 1e-1, 5), growth=(2, 4, 8, 16, 32, 64)
+    ),
+    paper=Defect(
+        seeds=tuple(range(400)), noise=geometric(1e-3, 1e-1, 9), growth=(2, 4, 8, 16, 32, 64, 128)
+    ),
 )
-def flows(config: Config) -> xr.Dataset:
-    """Run the cell of this name."""
-    return run(config)
+def defect(config: Defect) -> xr.Dataset:
+    """How far imbalance and noise bend the frames from the simplex, a row for each draw."""
+    base = config.sizes
+    C, d = len(base), config.values[0]
+    kernels = [BlockKernel(d, w, 0.1) for w in config.within_values] + [BlockKernel(d, 0.0, 0.0)]
+    factors = np.array([1, *config.growth])
+    grown = [tuple(int(f) * s for s in base) for f in factors]
+    imbalance = [
+        defects(jnp.stack([k.class_mean_kernel(sizes, C) for sizes in grown])) for k in kernels
+    ]
+    plain = BlockKernel(*config.values)
 
+    def of_draws(m, sigma, **kind):
+        K = np.asarray(plain.matrix(m, C))
+        draws = [noisy_mean_kernel(K, m, C, sigma, seed, **kind) for seed in config.seeds]
+        return defects(np.stack(draws))
 
-@case(
-    smoke=Config.at("neurons", "smoke"),
-    quick=Config.at("neurons", "quick"),
-    paper=Config.at("neurons", "paper"),
-)
-def neurons(config: Config) -> xr.Dataset:
-    """Run the cell of this name."""
-    return run(config)
+    by_m = [
+        [of_draws(m, config.fixed_noise, blocks=blocks) for m in config.growth]
+        for blocks in (False, True)
+    ]
+    return xr.Dataset(
+        {
+            "imbalance": (("within_value", "factor"), np.stack(imbalance)),
+            "noise": (("sigma", "repeat"), np.stack([of_draws(4, s) for s in config.noise])),
+            "noise_by_m": (("noise_kind", "m", "repeat"), np.array(by_m)),
+        },
+        coords={
+            "within_value": [f"{w:g}" for w in config.within_values] + ["label-blind"],
+            "factor": factors,
+            "repeat": list(config.seeds),
+            "sigma": list(config.noise),
+            "noise_kind": ["independent entries", "whole blocks"],
+            "m": list(config.growth),
+        },
+    )
