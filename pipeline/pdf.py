@@ -19,11 +19,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import jinja2
 import yaml
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup, NavigableString
 from pypdf import PdfReader
 from sphinx_external_toc.parsing import parse_toc_yaml
 
@@ -54,7 +55,7 @@ def chapters(toc: Path) -> list[tuple[str, str, int]]:
     return list(below(site.root.docname, "", 0))
 
 
-def adapt(article: Tag, page: str, depth: int, names: dict[str, set[str]], html: str) -> None:
+def adapt(article: Any, page: str, depth: int, names: dict[str, set[str]], html: str) -> None:
     """Rename, link and lower the headings of one article, in place.
 
     Args:
@@ -68,7 +69,7 @@ def adapt(article: Tag, page: str, depth: int, names: dict[str, set[str]], html:
     for node in article.select(SCREEN_ONLY):
         node.decompose()
     for node in article.select(".nc-provenance a"):  # downloads, with the dot before each
-        if isinstance(before := node.previous_sibling, str):
+        if isinstance(before := node.previous_sibling, NavigableString):
             before.replace_with(before.rstrip("· \n"))
         node.decompose()
     for node in article.find_all(True):
@@ -107,7 +108,10 @@ def document(html: Path, toc: Path, *, title: str, front: Sequence[str] = ()) ->
     """
     order, address = chapters(toc), f"../{html.name}/"
     read = {page: (html / f"{page}.html").read_text(encoding="utf-8") for page, _, _ in order}
-    articles = {page: BeautifulSoup(read[page], "html.parser").article for page in read}
+    # Beautiful Soup has wide types for what a document may hold; this one has pages.
+    articles: dict[str, Any] = {
+        page: BeautifulSoup(text, "html.parser").article for page, text in read.items()
+    }
     if lacking := [page for page in articles if articles[page] is None]:
         raise ValueError(f"no article in {', '.join(lacking)}")
     names = {page: {node["id"] for node in articles[page].select("[id]")} for page in articles}
@@ -162,7 +166,7 @@ def browser() -> Iterator:
 def print_page(driver) -> bytes:
     """The page that is open as a PDF with bookmarks, fetched in pieces: it is a long answer."""
     wanted = ("preferCSSPageSize", "printBackground", "generateTaggedPDF")
-    settings = dict.fromkeys((*wanted, "generateDocumentOutline"), True)
+    settings: dict[str, object] = dict.fromkeys((*wanted, "generateDocumentOutline"), True)
     settings["transferMode"] = "ReturnAsStream"
     stream = driver.execute_cdp_cmd("Page.printToPDF", settings)["stream"]
     pieces, piece = [], {"eof": False}
@@ -175,8 +179,9 @@ def print_page(driver) -> bytes:
 def page_numbers(pdf: PdfReader) -> dict[str, int]:
     """Page number, from 1, of every named place."""
     return {
-        name.removeprefix("/"): pdf.get_destination_page_number(place) + 1
+        name.removeprefix("/"): number + 1
         for name, place in pdf.named_destinations.items()
+        if (number := pdf.get_destination_page_number(place)) is not None
     }
 
 

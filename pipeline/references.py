@@ -174,7 +174,7 @@ def picture(shown: dict[str, xr.DataArray], name: str) -> str:
 def compared(old: xr.Dataset | None, new: xr.Dataset | None) -> dict:
     """What the page shows of one figure: notes on what differs, a table, and pictures."""
     sides = {title: one for title, one in (("old", old), ("new", new)) if one is not None}
-    if len(sides) == 2:
+    if old is not None and new is not None:
         notes = changes(new, old)
     else:
         notes = ["no reference yet" if old is None else "a reference without a figure"]
