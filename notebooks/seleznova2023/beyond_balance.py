@@ -42,7 +42,7 @@ from ncutils import figures
 from ncutils.records import claims, results
 
 flows = results.load("seleznova2023/beyond_balance/flows", scale=SCALE)
-frames = results.load("seleznova2023/frame_defect/defect", scale=SCALE)
+frames = results.load("seleznova2023/beyond_balance/defect", scale=SCALE)
 neurons = results.load("seleznova2023/beyond_balance/neurons", scale=SCALE)
 
 # %% [markdown]

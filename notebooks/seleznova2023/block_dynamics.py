@@ -43,8 +43,8 @@ import numpy as np
 from ncutils import figures
 from ncutils.records import claims, results
 
-flow = results.load("seleznova2023/block_flow/collapse", scale=SCALE)
-general = results.load("seleznova2023/block_general/matrices", scale=SCALE)
+flow = results.load("seleznova2023/block_dynamics/collapse", scale=SCALE)
+general = results.load("seleznova2023/block_dynamics/matrices", scale=SCALE)
 
 # %% [markdown]
 # ## The flow

@@ -42,8 +42,8 @@ import numpy as np
 from ncutils import figures
 from ncutils.records import claims, results
 
-rates = results.load("seleznova2023/block_rates/rates", scale=SCALE)
-network = results.load("seleznova2023/block_rates/elasticity", scale=SCALE)
+rates = results.load("seleznova2023/block_kernel/rates", scale=SCALE)
+network = results.load("seleznova2023/block_kernel/elasticity", scale=SCALE)
 
 # %% [markdown]
 # ## Three values, three eigenvalues

@@ -39,10 +39,10 @@ import numpy as np
 from ncutils import figures
 from ncutils.figures import seleznova2023
 from ncutils.records import claims, results
-from ncutils.experiments.seleznova2023 import block_ntk_networks as reading
+from ncutils.experiments.seleznova2023 import reading
 
-entropy = results.load("seleznova2023/block_ntk_networks/cross_entropy", scale=SCALE)
-squared = results.load("seleznova2023/block_ntk_networks/mnist", scale=SCALE)
+entropy = results.load("seleznova2023/networks/cross_entropy", scale=SCALE)
+squared = results.load("seleznova2023/networks/mnist", scale=SCALE)
 fit, fit_squared = reading.fitted(entropy), reading.fitted(squared)
 end, end_squared, start = fit.isel(epoch=-1), fit_squared.isel(epoch=-1), fit.isel(epoch=0)
 

@@ -40,12 +40,12 @@ import pandas as pd
 from ncutils import figures
 from ncutils.figures import seleznova2023
 from ncutils.records import claims, results
-from ncutils.experiments.seleznova2023 import _kernel_reading as reading
+from ncutils.experiments.seleznova2023 import reading
 
 NETWORKS = {"mnist": "three convolutions, MNIST", "digits": "residual network, digits"}
 whole = {
-    "mnist": results.load("seleznova2023/block_ntk_networks/mnist", scale=SCALE),
-    "digits": results.load("seleznova2023/block_ntk_networks/digits", scale=SCALE),
+    "mnist": results.load("seleznova2023/networks/mnist", scale=SCALE),
+    "digits": results.load("seleznova2023/networks/digits", scale=SCALE),
 }
 fit = {name: reading.fitted(ds) for name, ds in whole.items()}
 kernels = [ds[f"traced_{of}"] for ds in fit.values() for of in ("outputs", "features")]
@@ -138,7 +138,7 @@ claims.record(
     scale=SCALE,
     value=min(float(c.min()) for c in contrast),
     control=min(float(c.min()) for c in by_chance),
-    spread=reading.over_seeds(datasets, contrast),
+    spread=reading.worst_over_seeds(datasets, contrast),
     n=runs,
 )
 
@@ -220,7 +220,7 @@ claims.record(
     scale=SCALE,
     value=max(share.max() for share in shares),
     control=min(share.min() for share in noise),
-    spread=reading.over_seeds(datasets, [-share for share in shares]),
+    spread=reading.worst_over_seeds(datasets, [-share for share in shares]),
     n=runs,
 )
 
@@ -250,7 +250,7 @@ claims.record(
     scale=SCALE,
     value=min((end - start).min() for start, end in zip(starts, ends, strict=True)),
     control=min((end - start).min() for start, end in zip(starts, other, strict=True)),
-    spread=reading.over_seeds(datasets, [e - s for s, e in zip(starts, ends, strict=True)]),
+    spread=reading.worst_over_seeds(datasets, [e - s for s, e in zip(starts, ends, strict=True)]),
     n=runs,
 )
 

@@ -40,11 +40,11 @@ import pandas as pd
 from ncutils import figures
 from ncutils.figures import seleznova2023
 from ncutils.records import claims, results
-from ncutils.experiments.seleznova2023 import block_ntk_networks as reading
+from ncutils.experiments.seleznova2023 import reading
 from ncutils.experiments.seleznova2023 import network_pairs
 
-mnist = results.load("seleznova2023/block_ntk_networks/mnist", scale=SCALE)
-digits = results.load("seleznova2023/block_ntk_networks/digits", scale=SCALE)
+mnist = results.load("seleznova2023/networks/mnist", scale=SCALE)
+digits = results.load("seleznova2023/networks/digits", scale=SCALE)
 fit, fit2 = reading.fitted(mnist), reading.fitted(digits)
 end, end2, early = fit.isel(epoch=-1), fit2.isel(epoch=-1), reading.at_fit(fit)
 best = reading.top(fit)

@@ -1,34 +1,39 @@
-"""The frame of the chapters, the pages for readers, redirects and the page for lost readers."""
+"""The frame of the chapters, their lessons, the pages for readers, and old addresses."""
 
 import json
 import re
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
-from ncutils.records import claims, coverage
-from ncutils.experiments import catalogue
-from tests.test_book import CONF, EXT, ROWS, build, html, read, row, squeeze, write_ledger
-from tests.test_book import write_tree as write_book
-
-sys.path.insert(0, str(EXT))
-import nc_chapter
-import nc_notation
-import nc_site
-
-ROOT = Path(__file__).resolve().parents[1]
-BOOK = ROOT / "book"
-SETTINGS = CONF.replace('"nc_book"', '"nc_book", "nc_chapter", "nc_notation", "nc_site"').replace(
-    '"dollarmath"', '"dollarmath", "substitution"'
+from book.ext import chapter, coverage
+from ncutils.experiments import cases
+from ncutils.records import claims, papers
+from tests.book import tree
+from tests.book.tree import (
+    PAPERS,
+    RECORD,
+    ROOT,
+    ROWS,
+    build,
+    code,
+    html,
+    notebook,
+    read,
+    row,
+    squeeze,
+    write,
+    write_ledger,
 )
+
+BOOK = ROOT / "book"
+PAGES = sorted(path.relative_to(ROOT / "notebooks") for path in ROOT.glob("notebooks/*/*.py"))
 
 INDEX = """# A book
 
 ```{toctree}
-notebooks/chapter
-notebooks/bare
+notebooks/one2020/chapter
+notebooks/lost2022/bare
 ledger
 book/notation
 ```
@@ -101,51 +106,42 @@ $d_1$, $\\gamma$
 """
 
 
-def items() -> str:
-    """A list of coverage in which all figures are missing and one theorem is there."""
-    found = [{"paper": "P1", "number": "Theorem 4.1", "what": "it"}]
-    found += [
-        {
-            "paper": paper,
-            "number": f"Fig. {k}",
-            "what": "a picture",
-            "missing": "It is *lost*." if k == 3 else "Not drawn.",
-        }
-        for paper, count in coverage.FIGURES.items()
-        for k in range(1, count + 1)
-    ]
-    return yaml.safe_dump(found)
+LESSON = code("from ncutils import metrics\nmetrics.nc1", "lesson")
 
 
-def write_tree(folder: Path, *, chapter=CHAPTER, index=INDEX, redirects="old.html: ledger\n"):
-    """The tree of `test_book` with a notation, a list of coverage and redirects."""
-    write_book(folder, chapter=chapter, index=index)
-    (folder / "conf.py").write_text(SETTINGS.format(ext=str(EXT)), encoding="utf-8")
-    (folder / "book").mkdir()
-    for name, text in {
-        "notation.md": NOTATION,
-        "coverage.yml": items(),
-        "redirects.yml": redirects,
-    }.items():
-        (folder / "book" / name).write_text(text, encoding="utf-8")
+def lists(missing: str = "Not drawn.") -> dict[str, dict]:
+    """Lists of coverage in which all figures are missing and one theorem is there."""
+    found = {}
+    for key, paper in PAPERS.items():
+        items = [
+            {
+                "number": f"Fig. {k}",
+                "what": "a picture",
+                "missing": "It is *lost*." if k == 3 else missing,
+            }
+            for k in range(1, paper["figures"] + 1)
+        ]
+        if key == "one2020":
+            items.append({"number": "Theorem 4.1", "what": "it"})
+        found[f"claims/{key}.yml"] = {"paper": paper, "coverage": items}
+    return found
+
+
+def write_tree(folder, *, chapter=CHAPTER, index=INDEX, cells=(LESSON,), **options):
+    """The small book of whole chapters, with a notation and lists of coverage."""
+    tree.write_tree(folder, chapter=chapter, index=index, cells=cells, chapters=True, **options)
+    write(folder, {"book/notation.md": NOTATION, **lists()})
     return folder
 
 
-def add_page(folder: Path, name: str, text: str):
-    """One more notebook page, of no claim unless the ledger says so."""
-    notebook = json.loads((folder / "notebooks" / "chapter.ipynb").read_text(encoding="utf-8"))
-    notebook["cells"][0]["source"] = text
-    path = folder / "notebooks" / f"{name}.ipynb"
-    path.write_text(json.dumps(notebook), encoding="utf-8")
-    record = (folder / "pages" / "chapter.json").read_text(encoding="utf-8")
-    (folder / "pages" / f"{name}.json").write_text(record, encoding="utf-8")
+def without_bare(text: str) -> str:
+    return text.replace("notebooks/lost2022/bare\n", "")
 
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory):
-    index = INDEX.replace("notebooks/bare\n", "")
-    folder = write_tree(tmp_path_factory.mktemp("chapters") / "source", index=index)
-    done = build(folder)
+    folder = tmp_path_factory.mktemp("chapters") / "source"
+    done = build(write_tree(folder, index=without_bare(INDEX)))
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -156,15 +152,21 @@ def broken(tmp_path_factory):
     index = INDEX.replace(":verdict: fails", ":verdict: perhaps")
     index = index.replace("{coverage-gaps} not done", "{coverage-gaps} lost")
     folder = tmp_path_factory.mktemp("broken") / "source"
-    redirects = "old.html: nowhere\nledger.html: book/notation\n../up.html: ledger\n"
-    write_tree(folder, chapter=BROKEN, index=index, redirects=redirects)
-    add_page(folder, "bare", f"{BARE}\n```{{verdicts}}\n```\n")
-    write_ledger(folder, [*ROWS, row("P3-A", "holds")], scale="smoke", commit="abc1234")
+    hidden = code("metrics.nc1", "lesson", "hide-input")
+    redirects = "old nowhere\nledger book/notation\n"
+    write_tree(folder, chapter=BROKEN, index=index, redirects=redirects, cells=[hidden])
+    bare = notebook(f"{BARE}\n```{{verdicts}}\n```\n", LESSON)
+    write(folder, {"notebooks/lost2022/bare.ipynb": bare, "pages/lost2022/bare.json": RECORD})
+    write(
+        folder, {"notebooks/one2020/third.ipynb": notebook(f"---\norphan: 1\n---\n{BARE}", LESSON)}
+    )
+    write(folder, {"pages/one2020/third.json": RECORD})
+    write_ledger(folder, [*ROWS, row("P1-Z", "holds", paper="lost2022")])
     return build(folder)
 
 
 def test_a_chapter_opens_with_its_question(book):
-    page = read(book, "notebooks/chapter.html")
+    page = read(book, "notebooks/one2020/chapter.html")
     line = page.h1.find_next_sibling()
     box = line.find_next_sibling()
     assert line["class"] == ["nc-page-line"]
@@ -174,7 +176,7 @@ def test_a_chapter_opens_with_its_question(book):
 
 
 def test_a_chapter_closes_with_the_verdicts_of_its_claims(book):
-    table = read(book, "notebooks/chapter.html").select_one("table.nc-verdicts")
+    table = read(book, "notebooks/one2020/chapter.html").select_one("table.nc-verdicts")
     assert [squeeze(cell) for cell in table.select("tbody th")] == [
         "P1-A holds",
         "P1-B fails",
@@ -184,7 +186,7 @@ def test_a_chapter_closes_with_the_verdicts_of_its_claims(book):
         "3 claims, judged at smoke scale: 1 holds , 1 fails , 1 not decided ."
     )
     assert [a["href"] for a in table.select("tbody a")] == [
-        f"../ledger.html#claim-p1-{name}" for name in "abc"
+        f"../../ledger.html#claim-p1-{name}" for name in "abc"
     ]
     assert "Theorem 4.1" in squeeze(table.tbody)
     roles = {(tag.name, tag["role"]) for tag in table.select("[role]")}
@@ -192,9 +194,9 @@ def test_a_chapter_closes_with_the_verdicts_of_its_claims(book):
 
 
 def test_a_claim_without_another_badge_is_met_in_that_table(book):
-    assert read(book, "notebooks/chapter.html").find(id="at-p1-a").name == "a"
+    assert read(book, "notebooks/one2020/chapter.html").find(id="at-p1-a").name == "a"
     back = read(book, "ledger.html").find(id="claim-p1-a").select("a")
-    assert "notebooks/chapter.html#at-p1-a" in [a["href"] for a in back]
+    assert "notebooks/one2020/chapter.html#at-p1-a" in [a["href"] for a in back]
 
 
 def test_a_list_has_the_claims_of_one_verdict_and_no_other(book):
@@ -227,41 +229,43 @@ def test_what_is_missing_is_listed_by_reason(book):
     ],
 )
 def test_numbers_in_a_row_are_written_as_a_range(numbers, short):
-    assert nc_chapter.joined(numbers) == short
+    assert coverage.joined(numbers) == short
 
 
 def test_symbols_lead_to_their_rows_of_the_notation(book):
-    links = read(book, "notebooks/chapter.html").select(".nc-symbols a")
+    links = read(book, "notebooks/one2020/chapter.html").select(".nc-symbols a")
     assert [a["title"] for a in links] == [
         "input dimension, hidden units",
         "a weight of the first paper",
     ]
     for link in links:
         page, _, mark = link["href"].partition("#")
-        assert page == "../book/notation.html"
+        assert page == "../../book/notation.html"
         assert read(book, "book/notation.html").find(id=mark).name == "tr"
 
 
 def test_symbols_are_compared_by_their_tokens():
-    assert nc_notation.plain(r"\bar Q_{cc'}") == nc_notation.plain(r"\bar  Q_{ c c' }")
-    assert nc_notation.symbols(r"d_0,\ d_1") == ["d _ 0", "d _ 1"]
-    assert nc_notation.symbols("(N, d_0)") == ["( N , d _ 0 )"]
-    assert nc_notation.plain(r"\E") != nc_notation.plain("E")
+    assert chapter.plain(r"\bar Q_{cc'}") == chapter.plain(r"\bar  Q_{ c c' }")
+    assert chapter.symbols(r"d_0,\ d_1") == ["d _ 0", "d _ 1"]
+    assert chapter.symbols("(N, d_0)") == ["( N , d _ 0 )"]
+    assert chapter.plain(r"\E") != chapter.plain("E")
 
 
 @pytest.mark.parametrize(
     "warning",
     [
         "chapter.ipynb: WARNING: a chapter opens with its question",
-        "bare.ipynb: WARNING: a chapter opens with its question",
-        "no claim of the ledger belongs to the page 'bare'",
+        "third.ipynb: WARNING: a chapter opens with its question",
+        "the page belongs to no paper: write claims/lost2022.yml, or move",
+        "no claim of the ledger belongs to the page 'lost2022/bare'",
+        "claim P1-Z is of the paper 'lost2022', which has no file: write claims/lost2022.yml",
+        'notebooks/one2020/chapter.py has no lesson: write a visible cell tagged "lesson"',
         "no verdict 'perhaps'; there are holds, holds with deviation, fails",
         "no state 'lost'; there are done, in part, not done",
         "the symbol d _ 1 is in no formula of the page",
         r"0 rows of the notation have the symbol \gamma",
-        "redirects: old.html leads to nowhere, which is no page of the book",
-        "redirects: ledger.html is the address of another page",
-        "redirects: ../up.html is not the address of a page below the root",
+        "old.html redirects to nowhere.html but",
+        "ledger.html redirects to book/notation.html but",
     ],
 )
 def test_what_is_not_as_it_should_be_stops_the_build(broken, warning):
@@ -270,22 +274,46 @@ def test_what_is_not_as_it_should_be_stops_the_build(broken, warning):
 
 
 def test_a_chapter_without_verdicts_stops_the_build(tmp_path):
-    chapter = CHAPTER.replace("```{verdicts}\n```\n", "They are missing.\n")
-    index = INDEX.replace("notebooks/bare\n", "")
-    done = build(write_tree(tmp_path / "source", chapter=chapter, index=index))
+    text = CHAPTER.replace("```{verdicts}\n```\n", "They are missing.\n")
+    done = build(write_tree(tmp_path / "source", chapter=text, index=without_bare(INDEX)))
     assert done.returncode == 1
     assert "a chapter closes with its verdicts" in done.stderr
+
+
+def test_a_page_without_a_visible_lesson_stops_the_build_unless_that_is_switched_off(tmp_path):
+    folder = write_tree(tmp_path / "source", index=without_bare(INDEX), cells=())
+    done = build(folder)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert "notebooks/one2020/chapter.py has no lesson: write a visible cell" in line
+    conf = (folder / "conf.py").read_text(encoding="utf-8")
+    write(folder, {"conf.py": conf.replace("nc_lessons = True", "nc_lessons = False")})
+    assert build(folder).returncode == 0
+
+
+@pytest.mark.parametrize("tag", sorted(chapter.HIDDEN))
+def test_a_lesson_that_is_folded_away_is_none(tag):
+    assert chapter.has_lesson(notebook("", LESSON))
+    assert not chapter.has_lesson(notebook("", code("metrics.nc1", "lesson", tag)))
+    assert not chapter.has_lesson(notebook("", code("metrics.nc1")))
 
 
 def test_a_redirect_leads_to_its_page(book):
     page = read(book, "old.html")
     assert page.select_one("meta[http-equiv=refresh]")["content"] == "0; url=ledger.html"
     assert (html(book) / page.a["href"]).is_file()
-    assert page.a.get_text() == "All claims"
+    assert page.html["lang"] == "en"
+    assert page.title.get_text()
 
 
-def test_a_redirect_from_below_the_root_leads_up():
-    assert 'href="../book/ledger.html"' in nc_site.stub("old/l.html", "book/ledger", "L")
+def test_a_redirect_from_below_the_root_leads_up_and_keeps_the_place_on_the_page(tmp_path):
+    redirects = "notebooks/chapter notebooks/one2020/chapter\nold/deep/l ledger\n"
+    folder = write_tree(tmp_path / "source", index=without_bare(INDEX), redirects=redirects)
+    assert build(folder).returncode == 0
+    assert read(folder, "notebooks/chapter.html").a["href"] == "one2020/chapter.html"
+    page = read(folder, "old/deep/l.html")
+    assert page.a["href"] == "../../ledger.html"
+    assert "location.hash" in page.script.string
 
 
 def test_the_page_for_lost_readers_stands_by_itself(book):
@@ -293,13 +321,20 @@ def test_the_page_for_lost_readers_stands_by_itself(book):
     assert not page.select("link[href], script[src], img, iframe")
     assert all((html(book) / a["href"]).suffix == ".html" for a in page.select("a"))
     known = json.loads(re.search(r"const pages = (\{.*\});", page.script.string)[1])
-    assert known["chapter"] == ["notebooks/chapter.html", "A chapter"]
+    assert known["chapter"] == ["notebooks/one2020/chapter.html", "A chapter"]
     for address, _ in known.values():
         assert (html(book) / address).is_file()
 
 
-def test_a_title_cannot_end_the_script_of_that_page():
-    assert "</script>" not in nc_site.lost("{pages}", {"book/x": "</script>"})
+def test_a_title_cannot_end_the_script_of_that_page(tmp_path):
+    folder = write_tree(
+        tmp_path / "source",
+        index=without_bare(INDEX).replace("# A book", r"# A \</script\> book"),
+    )
+    assert build(folder).returncode == 0
+    (script,) = read(folder, "404.html").select("script")
+    assert "point(here)" in script.string
+    assert "book" in json.loads(re.search(r"const pages = (\{.*\});", script.string)[1])["index"][1]
 
 
 # --- the book's own pages ------------------------------------------------------
@@ -313,16 +348,40 @@ def text_of(page: str) -> str:
     return (BOOK / f"{page}.md").read_text(encoding="utf-8")
 
 
+def wrong_redirects(text: str, pages: set[str]) -> list[str]:
+    """Lines that lead nowhere, hide a page, or lie outside the book."""
+    lines = [line.split() for line in text.splitlines() if line and line[0] != "#"]
+    return [
+        f"{old} {new}"
+        for old, new in lines
+        if new not in pages or old in pages or old.startswith(("/", "..")) or "." in old
+    ]
+
+
 def test_every_redirect_leads_to_a_page_of_the_book():
-    redirects = nc_site.mapping(ROOT)
-    assert len(redirects) > 5
-    assert nc_site.mistakes(redirects, pages_of_the_contents(), {"index.html"}) == []
-    assert nc_site.mistakes({"a.html": "book/gone"}, pages_of_the_contents(), set())
+    text = (BOOK / "redirects.txt").read_text(encoding="utf-8")
+    assert wrong_redirects(text, pages_of_the_contents()) == []
+    bad = "../up book/ledger\na book/gone\nbook/index book/ledger\na.html book/ledger\n"
+    assert len(wrong_redirects(bad, pages_of_the_contents())) == 4
 
 
-@pytest.mark.parametrize("page", sorted(catalogue.PAGES))
+def test_the_pages_of_the_first_edition_lead_to_where_they_are_now():
+    text = (BOOK / "redirects.txt").read_text(encoding="utf-8")
+    old = dict(line.split() for line in text.splitlines() if line and line[0] != "#")
+    pages = (
+        "agop beyond_balance block_dynamics block_kernel cross_entropy deep_rfm deep_rfm_theory "
+        "equations_of_state kernel_nc1 limiting_kernels ntk_block_structure shallow_network "
+        "weights_and_agop who_collapses"
+    ).split()
+    assert len(pages) == 14
+    for page in pages:
+        assert old[f"notebooks/{page}"].endswith(f"/{page}")
+        assert (ROOT / f"{old[f'notebooks/{page}']}.py").is_file()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
 def test_every_notebook_asks_and_answers(page):
-    cells = (ROOT / "notebooks" / f"{page}.py").read_text(encoding="utf-8").split("# %%")
+    cells = (ROOT / "notebooks" / page).read_text(encoding="utf-8").split("# %%")
     assert re.match(r" \[markdown\]\n# # [^\n]+\n#\n# :::\{question\}\n", cells[1])
     assert ":::{symbols}" in cells[1]
     assert re.search(r"^# ## Verdicts\n(?:.*\n)*# ```\{verdicts\}\n# ```$", cells[-1], re.M)

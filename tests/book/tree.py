@@ -198,5 +198,3 @@ def read(folder: Path, page: str) -> BeautifulSoup:
 
 def squeeze(node) -> str:
     return " ".join(node.get_text(" ").split())
-
-
