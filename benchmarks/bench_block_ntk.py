@@ -12,8 +12,7 @@ import numpy as np
 
 from benchmarks.ratio import compare, seconds
 from ncutils import block_ntk
-from ncutils.block_ntk import BlockKernel
-from ncutils.block_ntk import DenseKernel
+from ncutils.block_ntk import BlockKernel, DenseKernel
 
 jax.config.update("jax_enable_x64", True)
 

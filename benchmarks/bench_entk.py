@@ -24,8 +24,8 @@ import numpy as np
 
 from benchmarks.ratio import compare, seconds
 from ncutils import entk, models
-from ncutils.models import layers
 from ncutils.compat.neural_tangents import nt
+from ncutils.models import layers
 
 jax.config.update("jax_enable_x64", True)
 

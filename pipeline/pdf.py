@@ -17,14 +17,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import jinja2
 import yaml
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup, NavigableString
 from pypdf import PdfReader
 from sphinx_external_toc.parsing import parse_toc_yaml
 
@@ -32,7 +32,6 @@ from ncutils._files import write_atomically
 from ncutils.records import workspace
 from pipeline import stage
 
-PAPER = "172mm"  # between the margins of print.css
 # The empty place that the book leaves under the heading of the first page.
 EMPTY = '<p class="nc-pdf" hidden="hidden"></p>'
 # Code that is folded away on a page is in its notebook.
@@ -41,10 +40,6 @@ SCREEN_ONLY = (
     "button, .nc-offers, .nc-pdf, .nc-recorded, .toctree-wrapper"
 )
 DOCUMENT = Path(__file__).parent / "templates" / "print.html"
-# Puts the page numbers into the contents.
-NUMBER = "for (const [name, page] of Object.entries(arguments[0])) " + (
-    "document.querySelector(`.contents a[href='#${name}'] span + span`).textContent = page;"
-)
 
 
 def chapters(toc: Path) -> list[tuple[str, str, int]]:
@@ -60,7 +55,7 @@ def chapters(toc: Path) -> list[tuple[str, str, int]]:
     return list(below(site.root.docname, "", 0))
 
 
-def adapt(article: Tag, page: str, depth: int, names: dict[str, set[str]], html: str) -> None:
+def adapt(article: Any, page: str, depth: int, names: dict[str, set[str]], html: str) -> None:
     """Rename, link and lower the headings of one article, in place.
 
     Args:
@@ -73,8 +68,8 @@ def adapt(article: Tag, page: str, depth: int, names: dict[str, set[str]], html:
         still.unwrap()
     for node in article.select(SCREEN_ONLY):
         node.decompose()
-    for node in article.select(".nc-provenance a"):  # downloads, with the dot before each
-        if isinstance(before := node.previous_sibling, str):
+    for node in article.select(".nc-provenance a[download]"):  # downloads, with the dot before each
+        if isinstance(before := node.previous_sibling, NavigableString):
             before.replace_with(before.rstrip("· \n"))
         node.decompose()
     for node in article.find_all(True):
@@ -113,7 +108,10 @@ def document(html: Path, toc: Path, *, title: str, front: Sequence[str] = ()) ->
     """
     order, address = chapters(toc), f"../{html.name}/"
     read = {page: (html / f"{page}.html").read_text(encoding="utf-8") for page, _, _ in order}
-    articles = {page: BeautifulSoup(read[page], "html.parser").article for page in read}
+    # Beautiful Soup has wide types for what a document may hold; this one has pages.
+    articles: dict[str, Any] = {
+        page: BeautifulSoup(text, "html.parser").article for page, text in read.items()
+    }
     if lacking := [page for page in articles if articles[page] is None]:
         raise ValueError(f"no article in {', '.join(lacking)}")
     names = {page: {node["id"] for node in articles[page].select("[id]")} for page in articles}
@@ -126,7 +124,7 @@ def document(html: Path, toc: Path, *, title: str, front: Sequence[str] = ()) ->
         front=front,
         html=address,
         mathjax=settings[1] if settings else "window.MathJax = {};",
-        quoted=partial(json.dumps, ensure_ascii=False),  # strings of CSS
+        quoted=lambda text: json.dumps(text, ensure_ascii=False),  # a string of CSS
         chapters=[(articles[page], part, depth) for page, part, depth in order],
     )
 
@@ -168,13 +166,12 @@ def browser() -> Iterator:
 def print_page(driver) -> bytes:
     """The page that is open as a PDF with bookmarks, fetched in pieces: it is a long answer."""
     wanted = ("preferCSSPageSize", "printBackground", "generateTaggedPDF")
-    settings = dict.fromkeys((*wanted, "generateDocumentOutline"), True)
-    answer = driver.execute_cdp_cmd(
-        "Page.printToPDF", {**settings, "transferMode": "ReturnAsStream"}
-    )
+    settings: dict[str, object] = dict.fromkeys((*wanted, "generateDocumentOutline"), True)
+    settings["transferMode"] = "ReturnAsStream"
+    stream = driver.execute_cdp_cmd("Page.printToPDF", settings)["stream"]
     pieces, piece = [], {"eof": False}
     while not piece["eof"]:
-        piece = driver.execute_cdp_cmd("IO.read", {"handle": answer["stream"], "size": 2**20})
+        piece = driver.execute_cdp_cmd("IO.read", {"handle": stream, "size": 2**20})
         pieces.append(base64.b64decode(piece["data"]))
     return b"".join(pieces)
 
@@ -182,8 +179,9 @@ def print_page(driver) -> bytes:
 def page_numbers(pdf: PdfReader) -> dict[str, int]:
     """Page number, from 1, of every named place."""
     return {
-        name.removeprefix("/"): pdf.get_destination_page_number(place) + 1
+        name.removeprefix("/"): number + 1
         for name, place in pdf.named_destinations.items()
+        if (number := pdf.get_destination_page_number(place)) is not None
     }
 
 
@@ -202,14 +200,13 @@ def make(html: Path, toc: Path, target: Path, *, title: str, front: Sequence[str
     page.write_text(document(html, toc, title=title, front=front), encoding="utf-8")
     with browser() as driver:
         driver.get(page.as_uri())
-        script = (html / "_static" / "print.js").read_text(encoding="utf-8")
-        amiss = driver.execute_async_script(script, PAPER)
+        amiss = driver.execute_async_script("fit().then(arguments[0])")
         if faults := [f"{kind}: {one}" for kind, found in amiss.items() for one in found]:
             listed = "\n  ".join(faults[:20])
             raise RuntimeError(f"{len(faults)} faults in {page}:\n  {listed}")
         first = page_numbers(PdfReader(BytesIO(print_page(driver))))
         anchors = [name.replace("/", "-") for name, _, _ in chapters(toc)]
-        driver.execute_script(NUMBER, {name: first[name] for name in anchors})
+        driver.execute_script("number(arguments[0])", {name: first[name] for name in anchors})
         pdf = print_page(driver)
     done = PdfReader(BytesIO(pdf))
     if page_numbers(done) != first:

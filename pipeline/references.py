@@ -155,21 +155,17 @@ def lock(figures: Path, tests: Path) -> list[str]:
     return done
 
 
-def panel(ax, values: xr.DataArray, title: str) -> None:
-    """One array as lines along its last axis, or as an image."""
-    rows = values.values.astype(float).reshape(-1, values.shape[-1] if values.ndim else 1)
-    ax.set(title=title, xlabel=str(values.dims[-1]) if values.dims else "")
-    if len(rows) <= LINES or values.ndim != 2:
-        ax.plot(rows.T, marker="." if rows.shape[1] < 40 else "", linewidth=1)
-    else:
-        ax.figure.colorbar(ax.imshow(rows, aspect="auto", interpolation="nearest"), ax=ax)
-
-
 def picture(shown: dict[str, xr.DataArray], name: str) -> str:
-    """A panel for each array, as the data of a picture."""
+    """A panel for each array, lines along its last axis or an image, as the data of a picture."""
     fig = Figure(figsize=(4 * len(shown), 2.8), layout="constrained")
     for place, (title, values) in enumerate(shown.items(), 1):
-        panel(fig.add_subplot(1, len(shown), place), values, f"{name}: {title}")
+        rows = values.values.astype(float).reshape(-1, values.shape[-1] if values.ndim else 1)
+        ax = fig.add_subplot(1, len(shown), place, title=f"{name}: {title}")
+        if len(rows) <= LINES or values.ndim != 2:
+            ax.plot(rows.T, marker="." if rows.shape[1] < 40 else "", linewidth=1)
+            ax.set_xlabel(str(values.dims[-1]) if values.dims else "")
+        else:
+            fig.colorbar(ax.imshow(rows, aspect="auto", interpolation="nearest"), ax=ax)
     store = io.BytesIO()
     fig.savefig(store, format="png", dpi=80)
     return base64.b64encode(store.getvalue()).decode()
@@ -177,21 +173,22 @@ def picture(shown: dict[str, xr.DataArray], name: str) -> str:
 
 def compared(old: xr.Dataset | None, new: xr.Dataset | None) -> dict:
     """What the page shows of one figure: notes on what differs, a table, and pictures."""
-    if old is None or new is None:
-        notes = ["no reference yet" if old is None else "a reference without a figure"]
-    else:
+    sides = {title: one for title, one in (("old", old), ("new", new)) if one is not None}
+    if old is not None and new is not None:
         notes = changes(new, old)
+    else:
+        notes = ["no reference yet" if old is None else "a reference without a figure"]
     rows, pictures = [], []
-    for variable in dict.fromkeys([*(old or {}), *(new or {})]):
-        sides = {"old": old and old.get(variable), "new": new and new.get(variable)}
-        shown = {title: one for title, one in sides.items() if one is not None}
-        if len({one.shape for one in shown.values()}) == 1 and len(shown) == 2:
+    for variable in dict.fromkeys(name for one in sides.values() for name in one):
+        shown = {title: one[variable] for title, one in sides.items() if variable in one}
+        numbers = all(one.dtype.kind in "fiub" for one in shown.values())
+        if len(shown) == 2 and shown["new"].shape == shown["old"].shape:
             gap, largest = distance(shown["new"], shown["old"]), size(shown["old"])
             rows.append((variable, gap, gap / largest if largest else gap and np.inf))
-            if all(one.dtype.kind in "fiub" for one in shown.values()):
-                new_values, old_values = (shown[side].astype(float) for side in ("new", "old"))
-                shown["new − old"] = new_values.copy(data=new_values.values - old_values.values)
-        if all(one.dtype.kind in "fiub" for one in shown.values()):
+            if numbers:
+                a, b = (shown[title].values.astype(float) for title in ("new", "old"))
+                shown["new − old"] = shown["new"].copy(data=a - b)
+        if numbers:
             alt = f"{variable}: {', '.join(shown)}"
             pictures.append((alt, picture(shown, str(variable))))
     return {"notes": notes, "rows": rows, "pictures": pictures}

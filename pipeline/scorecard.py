@@ -26,7 +26,7 @@ def block(ledger: dict) -> str:
     """A table of verdicts for each paper, the coverage, and where both come from."""
     counts = Counter((row["paper"], row["verdict"]) for row in ledger["rows"])
     used = [one for one in claims.VERDICTS if any(verdict == one for _, verdict in counts)]
-    table = [["paper", "claims", *used]]
+    table: list[list[object]] = [["paper", "claims", *used]]
     for key, paper in ledger["papers"].items():
         numbers = [counts[key, verdict] for verdict in used]
         table.append([f"{paper['tag']}: {paper['short']}", sum(numbers), *numbers])

@@ -1,8 +1,9 @@
-// Makes the book fit its paper: a formula or a table that is wider is made smaller. Run by
-// pipeline/pdf.py, not by a page of the book. Takes the width between the margins, which the
-// page has meanwhile, waits for fonts, formulas and pictures, and reports what is amiss.
-const [paper, done] = arguments;
+// For the book on paper: pipeline/pdf.py calls these, no page of the book does.
+const paper = '172mm'; // between the margins of print.css
 const width = node => node.getBoundingClientRect().width;
+
+// Waits for fonts, formulas and pictures, makes a formula or a table that is wider than the
+// paper smaller, and reports what is amiss.
 async function fit() {
   document.body.style.width = paper;
   await window.MathJax?.startup?.promise;
@@ -27,11 +28,17 @@ async function fit() {
     return box.width && box.right > edge && !node.closest('svg, mjx-assistive-mml');
   });
   document.body.style.width = '';
-  done({
+  return {
     untypeset: [...document.querySelectorAll('.math')]
       .filter(node => !node.querySelector('mjx-container')).map(node => node.textContent),
     unloaded: [...document.images].filter(i => !i.naturalWidth).map(i => i.getAttribute('src')),
     wide: wide.map(node => `${node.closest('article')?.id}: ${node.outerHTML.slice(0, 200)}`),
-  });
+  };
 }
-fit();
+
+// Puts page numbers into the contents.
+function number(pages) {
+  for (const [name, page] of Object.entries(pages)) {
+    document.querySelector(`.contents a[href="#${name}"] span + span`).textContent = page;
+  }
+}

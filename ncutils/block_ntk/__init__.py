@@ -1,32 +1,35 @@
 """Gradient flow with a tangent kernel that has blocks by class: flow, invariant, limits."""
 
+from ncutils.block_ntk.conserved import (
+    commutant_invariant,
+    invariant,
+    naive_invariant_derivative,
+)
 from ncutils.block_ntk.flow import (
+    Outcome,
+    ReducedTrajectory,
+    Solver,
     Trajectory,
     check_state,
-    final_invariant,
     flow,
-    invariant,
     many_flows,
+    reduced_flow,
+    reduced_velocity,
     residual,
     velocity,
 )
-from ncutils.block_ntk.general import (
-    DenseKernel,
-    GeneralBlockKernel,
-    SpecialisedKernel,
-    check_psd,
-    commutant_invariant,
-    naive_invariant_derivative,
-    neuron_kernel,
-)
-from ncutils.block_ntk.integrate import Outcome
 from ncutils.block_ntk.kernels import (
     BlockKernel,
     ClassKernel,
+    DenseKernel,
     FeatureKernel,
+    GeneralBlockKernel,
     SharedKernel,
+    SpecialisedKernel,
+    check_psd,
     class_sizes,
     class_sums,
+    neuron_kernel,
     sorted_class_sizes,
     spread,
 )
@@ -39,15 +42,11 @@ from ncutils.block_ntk.limits import (
     within_class_bound,
 )
 from ncutils.block_ntk.parts import (
-    ReducedTrajectory,
     ResidualParts,
     compose,
     contraction_factors,
     decompose,
     gradient_descent,
-    label_bases,
-    reduced_flow,
-    reduced_velocity,
     residual_parts,
     within_basis,
 )
@@ -64,6 +63,7 @@ __all__ = [
     "ReducedTrajectory",
     "ResidualParts",
     "SharedKernel",
+    "Solver",
     "SpecialisedKernel",
     "State",
     "Trajectory",
@@ -78,12 +78,10 @@ __all__ = [
     "contraction_factors",
     "decompose",
     "equal_bias_frames",
-    "final_invariant",
     "flow",
     "gradient_descent",
     "initial_state",
     "invariant",
-    "label_bases",
     "many_flows",
     "naive_invariant_derivative",
     "neuron_kernel",

@@ -1,6 +1,7 @@
-r"""Block-structured kernels: values, spectrum, products without the matrix.
+r"""Feature kernels: three values, values by class, any matrix, and matrices in place of numbers.
 
-Samples are sorted by class. `m` is the number of samples per class: one integer
+Each knows its products without being written out where it has structure, and can be handed to
+`block_ntk.flow`. Samples are sorted by class. `m` is the number of samples per class: one integer
 when the classes are equal, C integers when they are not. A kernel that all
 neurons share acts on the right, $A \mapsto AK$.
 """
@@ -56,6 +57,29 @@ def class_sums(A: Float[Array, "r N"], sizes: tuple[int, ...]) -> Float[Array, "
 def spread(A: Float[Array, "r C"], sizes: tuple[int, ...]) -> Float[Array, "r N"]:
     """Each class's column, repeated for each of its samples."""
     return jnp.repeat(A, np.asarray(sizes), axis=1, total_repeat_length=sum(sizes))
+
+
+def check_psd(name: str, M) -> None:
+    """Refuse a matrix that is not symmetric positive semi-definite.
+
+    Raises:
+        ValueError: with the asymmetry or the lowest eigenvalue.
+    """
+    M = np.asarray(M)
+    if M.ndim != 2 or M.shape[0] != M.shape[1] or not np.all(np.isfinite(M)):
+        raise ValueError(f"{name} must be a finite square matrix; got shape {M.shape}")
+    skew = float(np.max(np.abs(M - M.T)))
+    lowest, highest = np.linalg.eigvalsh(M)[[0, -1]]
+    rounding = 1e-12 * max(1.0, abs(highest))
+    if skew > rounding or lowest < -rounding:
+        raise ValueError(
+            f"{name} must be symmetric positive semi-definite; "
+            f"asymmetry {skew:.3g}, lowest eigenvalue {lowest:.3g}"
+        )
+
+
+def _as_float(value):
+    return jnp.asarray(value, dtype=float)
 
 
 class FeatureKernel(eqx.Module):
@@ -151,11 +175,20 @@ class BlockKernel(ClassKernel):
             semi-definite. (Equality is allowed: it is where limits are taken.)
 
     Source: P2, Definition 3.1, (5).
+
+    Example:
+        >>> from ncutils.block_ntk import BlockKernel
+        >>> kernel = BlockKernel(diag=3.0, within=2.0, across=1.0)
+        >>> print(kernel.matrix(2, 2))
+        [[3. 2. 1. 1.]
+         [2. 3. 1. 1.]
+         [1. 1. 3. 2.]
+         [1. 1. 2. 3.]]
     """
 
-    diag: Float[Array, ""] = eqx.field(converter=lambda v: jnp.asarray(v, dtype=float))
-    within: Float[Array, ""] = eqx.field(converter=lambda v: jnp.asarray(v, dtype=float))
-    across: Float[Array, ""] = eqx.field(converter=lambda v: jnp.asarray(v, dtype=float))
+    diag: Float[Array, ""] = eqx.field(converter=_as_float)
+    within: Float[Array, ""] = eqx.field(converter=_as_float)
+    across: Float[Array, ""] = eqx.field(converter=_as_float)
 
     def __check_init__(self):
         values = (self.diag, self.within, self.across)
@@ -214,3 +247,145 @@ class BlockKernel(ClassKernel):
         """
         _, _, global_ = self.eigenvalues(m, C)
         return self.across * m / global_
+
+
+class SpecialisedKernel(ClassKernel):
+    r"""Block values that differ from class to class ("specialisation").
+
+    $$K_{ii} = d_c,\qquad K_{ij} = B_{cc'} \quad (i \in c,\ j \in c',\ i \ne j).$$
+
+    Args:
+        diag: C diagonal values $d_c$.
+        between: C × C symmetric matrix B; $B_{cc}$ is the within-class value of c.
+
+    Raises:
+        ValueError: unless $d_c \ge B_{cc}$ and B is symmetric positive semi-definite,
+            which makes K positive semi-definite for every choice of class sizes.
+
+    Source: ours; P2, §8 names the question.
+    """
+
+    diag: Float[Array, " C"] = eqx.field(converter=_as_float)
+    between: Float[Array, "C C"] = eqx.field(converter=_as_float)
+
+    def __check_init__(self):
+        if self.between.shape != (self.diag.shape[0],) * 2:
+            raise ValueError(f"B must be C × C; got {self.between.shape}, {self.diag.shape}")
+        if is_traced(self.diag) or is_traced(self.between):
+            return
+        check_psd("B", self.between)
+        if not np.all(np.asarray(self.diag) >= np.diag(np.asarray(self.between))):
+            raise ValueError(
+                f"diagonal values {np.asarray(self.diag)} fall below the within-class values "
+                f"{np.diag(np.asarray(self.between))}"
+            )
+
+    def class_values(self, C):
+        r"""$\mu_c = d_c - B_{cc}$ and B."""
+        if self.diag.shape[0] != C:
+            raise ValueError(f"the kernel has values for {self.diag.shape[0]} classes, not {C}")
+        return self.diag - jnp.diag(self.between), self.between
+
+
+class DenseKernel(SharedKernel):
+    """Any fixed N × N matrix, shared by all neurons.
+
+    Args:
+        values: N × N matrix.
+
+    Raises:
+        ValueError: unless it is symmetric positive semi-definite.
+    """
+
+    values: Float[Array, "N N"] = eqx.field(converter=_as_float)
+
+    def __check_init__(self):
+        if not is_traced(self.values):
+            check_psd("kernel", self.values)
+
+    def times(self, A, m, C):  # noqa: ARG002 - the interface of kernels with structure
+        """The product $AK$, O(rN²)."""
+        return A @ self.values
+
+    def solve(self, A, m, C):  # noqa: ARG002
+        """The product $AK^{-1}$ by Cholesky; NaN if K is singular."""
+        L = jnp.linalg.cholesky(self.values)
+        return jnp.linalg.solve(L.T, jnp.linalg.solve(L, A.T)).T
+
+    def class_mean_kernel(self, m: int | Sequence[int], C: int) -> Float[Array, "C C"]:
+        r"""$M = (S^\top K^{-1} S)^{-1}$, the M that decides the limiting frames.
+
+        For kernels without block structure it is not the average over class
+        blocks: it is the covariance of the best linear unbiased class means.
+        """
+        sizes = class_sizes(m, C)
+        inverse = class_sums(self.solve(spread(jnp.eye(C), sizes), m, C), sizes)
+        return jnp.linalg.inv(0.5 * (inverse + inverse.T))
+
+
+class GeneralBlockKernel(FeatureKernel):
+    r"""Block structure with matrices: neurons may share what they learn.
+
+    $$\Theta^h(x_i, x_j) = K_d \ (i=j),\quad K_c \ (\text{same class}),\quad K_n
+      \ (\text{different classes}).$$
+
+    Diagonal matrices give each neuron its own three values.
+
+    Args:
+        diag: n × n matrix $K_d$. within: $K_c$. across: $K_n$.
+
+    Raises:
+        ValueError: unless $K_n$, $K_c - K_n$ and $K_d - K_c$ are symmetric positive
+            semi-definite (which makes the whole nN × nN kernel so, for any sizes).
+
+    Source: P2, Assumption D.1, (71).
+    """
+
+    diag: Float[Array, "n n"] = eqx.field(converter=_as_float)
+    within: Float[Array, "n n"] = eqx.field(converter=_as_float)
+    across: Float[Array, "n n"] = eqx.field(converter=_as_float)
+
+    def __check_init__(self):
+        if not self.diag.shape == self.within.shape == self.across.shape:
+            raise ValueError(
+                "the three matrices must have one shape; got "
+                f"{self.diag.shape}, {self.within.shape}, {self.across.shape}"
+            )
+        if any(is_traced(v) for v in (self.diag, self.within, self.across)):
+            return
+        check_psd("K_n", self.across)
+        check_psd("K_c - K_n", self.within - self.across)
+        check_psd("K_d - K_c", self.diag - self.within)
+
+    def pull(self, W, R, sizes):
+        r"""$(K_d-K_c)W^\top R + m(K_c-K_n)W^\top R_{class} + N K_n W^\top R_{global}$.
+
+        Source: P2, (72).
+        """
+        G = W.T @ R
+        sums = class_sums(G, sizes)
+        shared = (self.within - self.across) @ sums
+        shared += (self.across @ sums.sum(axis=1))[:, None]
+        return (self.diag - self.within) @ G + spread(shared, sizes)
+
+    def reduced(self, m: int, C: int):
+        r"""The matrices $K_2 = K_d-K_c$, $K_1 = K_2 + m(K_c-K_n)$ and $K_0 = K_1 + mCK_n$.
+
+        They act on the within-class part, on the centred class means and on
+        the global mean. Source: P2, (73).
+        """
+        class_sizes(m, C)
+        within = self.diag - self.within
+        class_ = within + m * (self.within - self.across)
+        return within, class_, class_ + m * C * self.across
+
+
+def neuron_kernel(
+    diag: Float[Array, " n"], within: Float[Array, " n"], across: Float[Array, " n"]
+) -> GeneralBlockKernel:
+    """A block kernel of its own for each neuron: diagonal matrices in (71).
+
+    Raises:
+        ValueError: unless diag >= within >= across >= 0 for every neuron.
+    """
+    return GeneralBlockKernel(*(jnp.diag(jnp.asarray(v)) for v in (diag, within, across)))

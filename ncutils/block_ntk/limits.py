@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ncutils.linalg import check_finite, is_traced, psd_sqrt
+from ncutils.linalg import centring, check_finite, is_traced, psd_sqrt
 
 
 def classifier_gram(b: Float[Array, " C"], M: Float[Array, "C C"]) -> Float[Array, "C C"]:
@@ -67,7 +67,7 @@ def simplex_defect(b: Float[Array, " C"], M: Float[Array, "C C"]) -> Float[Array
     It is zero iff NC2 and NC3 both hold at the end.
     """
     G = classifier_gram(b, M)
-    P = jnp.eye(b.shape[0]) - 1.0 / b.shape[0]
+    P = centring(b.shape[0])
     return jnp.linalg.norm(G / jnp.linalg.norm(G) - P / jnp.linalg.norm(P))
 
 

@@ -3,15 +3,12 @@ r"""Class means and within-class part: of features and their flow, of residuals 
 import dataclasses
 from collections.abc import Sequence
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import scipy.linalg
 from jaxtyping import Array, Float
 
-from ncutils.block_ntk.integrate import Outcome, check_times, integrate
-from ncutils.block_ntk.kernels import BlockKernel, ClassKernel, class_sizes, class_sums, spread
-from ncutils.linalg import check_finite
+from ncutils.block_ntk.kernels import BlockKernel, class_sizes, class_sums, spread
 
 
 def within_basis(m: int) -> Float[Array, "m p"]:
@@ -20,21 +17,6 @@ def within_basis(m: int) -> Float[Array, "m p"]:
     Source: P2, (22), $\tilde Q_2$; the released code takes another such basis.
     """
     return jnp.asarray(scipy.linalg.helmert(m).T)
-
-
-def label_bases(m: int | Sequence[int], C: int) -> tuple[Float[Array, "N C"], Float[Array, "N D"]]:
-    r"""The bases $Q_1$ (constant on classes) and $Q_2$ (zero sum on each class).
-
-    $$Q_1 = \tfrac1{\sqrt m} I_C \otimes \mathbf 1_m, \qquad Q_2 = I_C \otimes \tilde Q_2 .$$
-
-    Source: P2, (21)–(22); for unequal classes column c of $Q_1$ has $1/\sqrt{m_c}$.
-    """
-    sizes = class_sizes(m, C)
-    weights = jnp.asarray(sizes, dtype=float)[:, None] ** -0.5
-    return (
-        spread((weights * jnp.eye(C)), sizes).T,
-        jax.scipy.linalg.block_diag(*(within_basis(s) for s in sizes)),
-    )
 
 
 def decompose(
@@ -91,88 +73,6 @@ def compose(
         for a, s in zip(starts, sizes, strict=True)
     ]
     return spread(H1, sizes) + jnp.concatenate(inside, axis=1)
-
-
-class ReducedTrajectory(Outcome):
-    """States of the reduced flow (25) at the asked times, time first."""
-
-    W: Float[Array, "*batch T C n"]
-    H1: Float[Array, "*batch T n C"]
-    H2: Float[Array, "*batch T n D"]
-    b: Float[Array, "*batch T C"]
-
-
-def reduced_velocity(state, kernel: ClassKernel, sizes: tuple[int, ...]):
-    r"""The right-hand side of (25) at `state = (W, H1, H2, b)`, for any class sizes.
-
-    With $R_1 = WH_1 + b\mathbf 1_C^\top - I_C$ and $D = \operatorname{diag}(m_c)$,
-    $$\dot W = -R_1 D H_1^\top - W \sum_c m_c H_2^{(c)} H_2^{(c)\top},\quad
-      \dot H_1 = -W^\top R_1 (\operatorname{diag}\mu + D B),\quad
-      \dot H_2^{(c)} = -\mu_c W^\top W H_2^{(c)},\quad \dot b = -R_1 D \mathbf 1_C.$$
-
-    Source: P2, Theorem 5.1, (25) for equal classes, where
-        $\operatorname{diag}\mu + DB = \mu_{class} I + \kappa_n m \mathbf{11}^\top$;
-        unequal classes and class-dependent values are ours.
-    """
-    W, H1, H2, b = state
-    C = len(sizes)
-    single, between = kernel.class_values(C)
-    counts = jnp.asarray(sizes, dtype=H1.dtype)
-    inside = tuple(s - 1 for s in sizes)
-    R1 = W @ H1 + b[:, None] - jnp.eye(C, dtype=H1.dtype)
-    weighted = R1 * counts[None, :]
-    WH2 = W @ H2
-    dW = -weighted @ H1.T - (WH2 * spread(counts[None, :], inside)) @ H2.T
-    dH1 = -W.T @ (R1 * single[None, :] + weighted @ between)
-    dH2 = -W.T @ (WH2 * spread(single[None, :], inside))
-    return dW, dH1, dH2, -weighted.sum(axis=1)
-
-
-def reduced_flow(
-    W: Float[Array, "C n"],
-    H1: Float[Array, "n C"],
-    H2: Float[Array, "n D"],
-    b: Float[Array, " C"],
-    kernel: ClassKernel,
-    *,
-    m: int | Sequence[int],
-    C: int,
-    ts: Float[Array, " T"],
-    rtol: float = 1e-10,
-    atol: float = 1e-12,
-    max_steps: int = 100_000,
-) -> ReducedTrajectory:
-    """The same flow in class means and within-class part, (25).
-
-    Arguments as for `flow`, with `(H1, H2) = decompose(H)`.
-
-    Raises:
-        ValueError: as for `flow`.
-
-    Source: P2, Theorem 5.1, (25); see `reduced_velocity` for unequal classes.
-    """
-    sizes = class_sizes(m, C)
-    if H1.shape[1] != C or H2.shape[1] != sum(sizes) - C:
-        raise ValueError(
-            f"H1 and H2 must have C = {C} and N - C = {sum(sizes) - C} columns; "
-            f"got {H1.shape[1]} and {H2.shape[1]}"
-        )
-    for name, array in (("W", W), ("H1", H1), ("H2", H2), ("b", b)):
-        check_finite(name, array)
-    options = (rtol, atol, max_steps)
-    return _reduced_flow((W, H1, H2, b), kernel, sizes, check_times(ts), options)
-
-
-@eqx.filter_jit
-def _reduced_flow(state, kernel, sizes, ts, options):
-    (W, H1, H2, b), outcome = integrate(reduced_velocity, state, (kernel, sizes), ts, options)
-    counts = jnp.asarray(sizes, dtype=H1.dtype)
-    inside = spread(counts[None, :], tuple(s - 1 for s in sizes))
-    R1 = W @ H1 + b[:, :, None] - jnp.eye(len(sizes), dtype=H1.dtype)[None]
-    squares = jnp.sum(R1**2 * counts[None, None, :], axis=(1, 2)) + jnp.sum(
-        (W @ H2) ** 2 * inside[None], axis=(1, 2)
-    )
-    return ReducedTrajectory(W=W, H1=H1, H2=H2, b=b, residual=jnp.sqrt(squares), **outcome)
 
 
 @dataclasses.dataclass(frozen=True)

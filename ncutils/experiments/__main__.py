@@ -64,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     path = results.path_of(args.name, scale=args.scale)
     what = {"case": args.name, "scale": args.scale, "config": config, "source": source}
     results.save(ds, path, seconds=seconds, **what)
-    checkpoint.unlink(missing_ok=True)  # the result is there now
+    for state in checkpoint.parent.glob(f"{checkpoint.stem}*"):  # a case may have several
+        state.unlink()  # the result is there now
     print(f"{path}: {seconds:.1f} s")
     if args.archive:
         print(results.archive(results.read(path), case=args.name, scale=args.scale))

@@ -16,7 +16,9 @@ from ncutils.records.workspace import project_root
 PACKAGE = Path(__file__).resolve().parent.parent
 #: Modules that decide no number: the map, files and paths, book-keeping, the decorator of cases.
 OUTSIDE = ("ncutils", "ncutils._files", "ncutils.records", "ncutils.experiments")
-DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 IMPORTS = (ast.Import, ast.ImportFrom)
 ADDRESS = "an address"
 
@@ -102,8 +104,10 @@ def _imported(nodes: Iterable[ast.AST]) -> set[str]:
         for node in ast.walk(top):
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-                names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ncutils"):
+                for alias in node.names:
+                    inside = f"{node.module}.{alias.name}"
+                    names.add(inside if _module_file(inside) else str(node.module))
     return {name for name in names if name.split(".")[0] == "ncutils"}
 
 
@@ -157,14 +161,48 @@ def source_digest(*sources: str | Path, outside: tuple[str, ...] = OUTSIDE) -> s
     return _hash(*(f"{path.name}\0{_dump(path)}" for path in files))
 
 
-def _names(node) -> set[str]:
-    parts = list(ast.walk(node))
-    texts = (part.value for part in parts if isinstance(part, ast.Constant))
-    return {part.id for part in parts if isinstance(part, ast.Name)} | {
-        text
-        for text in texts
-        if isinstance(text, str)  # an annotation may be a string
-    }
+def _names(node: ast.AST) -> set[str]:
+    """The names by which a statement reaches others: those that are not its own.
+
+    A parameter or a variable of a function is its own, whatever else has that name. A text is
+    no name, not even in an annotation.
+    """
+    if isinstance(node, ast.Name):
+        return set() if isinstance(node.ctx, ast.Store) else {node.id}
+    children = list(ast.iter_child_nodes(node))
+    if isinstance(node, COMPREHENSIONS):
+        first = node.generators[0].iter  # looked up outside
+        own = _stored(one.target for one in node.generators)
+        return _names(first) | (_all_names(children) - own)
+    if isinstance(node, (*FUNCTIONS, ast.Lambda)):
+        body = node.body if isinstance(node.body, list) else [node.body]
+        signature = [child for child in children if child not in body]
+        parts = [part for one in body for part in ast.walk(one)]
+        shared = {name for part in parts if isinstance(part, ast.Global) for name in part.names}
+        own = {part.arg for part in ast.walk(node.args) if isinstance(part, ast.arg)}
+        own |= _stored(body) - shared
+        return _all_names(signature) | (_all_names(body) - own)
+    return _all_names(children)
+
+
+def _all_names(nodes: Iterable[ast.AST]) -> set[str]:
+    return {name for node in nodes for name in _names(node)}
+
+
+def _stored(nodes: Iterable[ast.AST]) -> set[str]:
+    """The names that these give a meaning to in their own scope, not in one below."""
+    found, waiting = set(), list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            found.add(node.name)
+        elif isinstance(node, (*DEFINITIONS, *IMPORTS)):
+            found |= _defined(node)
+        if not isinstance(node, (*DEFINITIONS, *COMPREHENSIONS, ast.Lambda)):
+            waiting += ast.iter_child_nodes(node)
+    return found
 
 
 def _defined(node) -> set[str]:

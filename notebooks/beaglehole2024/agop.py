@@ -31,18 +31,40 @@
 # %% tags=["parameters"]
 SCALE = "quick"
 
-# %% tags=["hide-input", "remove-output"]
+# %% [markdown]
+# ## On five points
+#
+# The AGOP of a linear map is the Gram matrix of its weights, wherever it is evaluated.
+
+# %% tags=["lesson"]
 import jax
+import jax.numpy as jnp
+
+from ncutils import agop
 
 jax.config.update("jax_enable_x64", True)
+X = jax.random.normal(jax.random.key(0), (5, 2))
+W = jnp.array([[1.0, 2.0], [0.0, 1.0]])
+agop.agop(lambda x: W @ x, X), W.T @ W
 
-import matplotlib.pyplot as plt
+# %% [markdown]
+# For a kernel machine the library has a closed form. It agrees with automatic differentiation of the machine, here to rounding.
 
+# %% tags=["lesson"]
+machine = agop.kernel_ridge(X, X[:, :1] ** 2, kernel="laplace", bandwidth=2.0)
+closed = agop.kernel_agop(machine.alpha, X, kernel="laplace", bandwidth=2.0)
+abs(closed - agop.agop(machine, X)).max()
+
+# %% [markdown]
+# The rest of the page is about real digits: the numbers of this case, and who made them in how many seconds.
+
+# %%
 from ncutils import figures
 from ncutils.records import claims, results
 
 ds = results.load("beaglehole2024/agop/digits", scale=SCALE)
-n = ds.sizes["repeat"]
+judge = claims.at(SCALE)
+results.origin(ds)
 
 # %% [markdown]
 # ## Definition
@@ -74,19 +96,23 @@ n = ds.sizes["repeat"]
 # On digits of $8 \times 8$ pixels, four of each class, so that the samples are linearly independent, what is left of NC1 is at most {measured}`P3-AGOP-COLLAPSE`. With ridge, where $Wx_i$ only comes close to $y_i$, it is {measured}`P3-AGOP-COLLAPSE.control`.
 # The whole of P3 is about what survives of this argument when the predictor is not linear.
 
-# %% tags=["hide-input", "remove-output"]
-claims.record(
-    "P3-AGOP-LINEAR", scale=SCALE, value=ds.linear_error.max(), control=ds.linear_wrong.min(), n=n
-)
-
-# %% tags=["hide-input", "remove-output"]
+# %% tags=["hide-input"]
 left = ds.linear_nc1
-claims.record(
-    "P3-AGOP-COLLAPSE",
-    scale=SCALE,
-    value=left.sel(inputs="interpolated").max(),
-    control=left.sel(inputs="ridge").min(),
-    n=n,
+(
+    judge(
+        "P3-AGOP-LINEAR",
+        of=ds,
+        value=ds.linear_error.max(),
+        control=ds.linear_wrong.min(),
+        over="repeat",
+    ),
+    judge(
+        "P3-AGOP-COLLAPSE",
+        of=ds,
+        value=left.sel(inputs="interpolated").max(),
+        control=left.sel(inputs="ridge").min(),
+        over="repeat",
+    ),
 )
 
 # %% [markdown]
@@ -126,30 +152,22 @@ claims.record(
 #
 # Against automatic differentiation of the machine, both are right to {measured}`P3-AGOP-KERNEL`. With a bandwidth that is off by one percent the AGOP moves by {measured}`P3-AGOP-KERNEL.control`.
 
-# %% tags=["hide-input", "remove-output"]
-claims.record(
-    "P3-AGOP-KERNEL", scale=SCALE, value=ds.kernel_error.max(), control=ds.kernel_wrong.min(), n=n
+# %% tags=["hide-input"]
+judge(
+    "P3-AGOP-KERNEL",
+    of=ds,
+    value=ds.kernel_error.max(),
+    control=ds.kernel_wrong.min(),
+    over="repeat",
 )
 
 # %% tags=["hide-input", "remove-output"]
-panels = {
-    "Laplace machine": ds.kernel_diagonal.sel(kernel="laplace"),
-    "Gaussian machine": ds.kernel_diagonal.sel(kernel="gaussian"),
-    "network, root": ds.network_diagonal.sel(matrix="root of the AGOP"),
-    "network, weights": ds.network_diagonal.sel(matrix="weights"),
-}
-with figures.style():
-    fig, axes = plt.subplots(1, len(panels), figsize=(8.6, 2.4))
-    for ax, (title, values) in zip(axes, panels.items(), strict=True):
-        image = values.mean("repeat").values.reshape(8, 8)
-        ax.imshow(image / image.max(), cmap="viridis", vmin=0, vmax=1)
-        ax.set(title=title, xticks=[], yticks=[])
-        ax.grid(visible=False)
+shown = ds[["kernel_diagonal", "network_diagonal"]]
 figures.save(
-    fig,
+    figures.beaglehole2024.agop_pixels(shown),
     "p3-agop-pixels",
     scale=SCALE,
-    data=ds[["kernel_diagonal", "network_diagonal"]],
+    data=shown,
     alt="Four pictures of eight by eight pixels: how much each predictor uses each pixel of a digit. All use the middle "
     "columns and little of the left and right edges, where digits are blank.",
 )
@@ -170,25 +188,12 @@ figures.save(
 # A correlation needs a level of chance. Two positive matrices with random eigenvectors are not uncorrelated: both have positive entries on the diagonal and entries about zero beside it. We turn the basis of the root at random and correlate again.
 
 # %% tags=["hide-input", "remove-output"]
-kinds = {"root of the AGOP": "-", "AGOP": ":", "chance": "--"}
-with figures.style():
-    fig, (main, side) = plt.subplots(1, 2, figsize=(8.4, 3.1))
-    for layer, colour in zip(ds.layer.values, ("nngp", "ntk", "eos"), strict=True):
-        for kind, line in kinds.items():
-            drawn = ds.correlation.sel(layer=layer, compared=kind)
-            label = f"layer {layer}" if kind == "root of the AGOP" else None
-            figures.curves(
-                main, drawn, x="epoch", label=label, color=figures.COLOURS[colour], linestyle=line
-            )
-    main.set(xlabel="epoch", ylabel="correlation with $W_l^\\top W_l$", ylim=(0, 1))
-    main.legend(loc="lower right")
-    figures.curves(side, ds.loss, x="epoch", color=figures.COLOURS["data"])
-    side.set(xlabel="epoch", ylabel="training loss", yscale="log")
+shown = ds[["correlation", "loss"]]
 figures.save(
-    fig,
+    figures.beaglehole2024.ansatz(shown),
     "p3-ansatz",
     scale=SCALE,
-    data=ds[["correlation", "loss"]],
+    data=shown,
     alt="Left: correlation of the weights' Gram matrix with the root of the AGOP, with the AGOP, and with the root in random bases, "
     "by epoch for three layers. The first is high, also before training, the last much lower. Right: the training loss falls.",
 )
@@ -204,15 +209,27 @@ figures.save(
 # **It holds before training, too.** The chain rule says why: the Jacobian of everything after the input of layer $l$ ends with $W_l$, so $\operatorname{AGOP}_l = W_l^\top N_l W_l$ with some positive semi-definite matrix $N_l$. Unless $N_l$ singles out directions of its own, the two matrices share their
 # large directions. A high correlation alone does not show that training aligned anything. What trained weights and the AGOP have in common beyond that is the subject of [weights and the AGOP](weights_and_agop).
 
-# %% tags=["hide-input", "remove-output"]
+# %% tags=["hide-input"]
 end = ds.correlation.isel(epoch=-1).mean("repeat")
-claims.record(
+judge(
     "P3-NFA",
-    scale=SCALE,
+    of=ds,
     value=end.sel(compared="root of the AGOP").min(),
     control=end.sel(compared="chance").max(),
-    n=n,
+    over="repeat",
 )
+
+# %% [markdown]
+# ## Your turn
+#
+# Does the ansatz need many layers? Train a network with a single hidden layer instead of three, on other digits, and correlate again:
+# the columns are the root of the AGOP, the AGOP itself, and chance. Then change the gain of its first weights.
+
+# %% tags=["your-turn"]
+from ncutils import experiments
+
+tried = experiments.run("beaglehole2024/agop/digits", scale="smoke", seeds=(7,), hidden=(64,))
+tried.correlation.isel(epoch=-1, repeat=0).to_pandas()
 
 # %% [markdown]
 # ## Verdicts

@@ -33,19 +33,38 @@
 # %% tags=["parameters"]
 SCALE = "quick"
 
-# %% tags=["hide-input", "remove-output"]
+# %% [markdown]
+# ## Eight samples of two classes
+#
+# A random Gram matrix, through six layers of Deep RFM as a map of Gram matrices: the error shrinks by a factor a layer, and the factor is known beforehand.
+
+# %% tags=["lesson"]
 import jax
 
-jax.config.update("jax_enable_x64", True)
+from ncutils.deep_rfm import gram_map
 
-import matplotlib.pyplot as plt
+jax.config.update("jax_enable_x64", True)
+draw, ridges = (
+    jax.random.normal(jax.random.key(0), (8, 16)),
+    dict(predictor_ridge=0.1, map_ridge=1.0),
+)
+scale = gram_map.exact_scale(per_class=4, **ridges)
+path = gram_map.gram_path(draw @ draw.T / 16, num_classes=2, layers=6, scale=scale, **ridges)
+path.error[1:] / path.error[:-1], gram_map.rates(per_class=4, **ridges).slowest
+
+# %% [markdown]
+# The page's figures and claims rest on two cases, each with who made it and in how many seconds.
+
+# %%
 import numpy as np
 
 from ncutils import figures
 from ncutils.records import claims, results
 
-layers = results.load("beaglehole2024/gram_layers/theorem", scale=SCALE)
-props = results.load("beaglehole2024/rfm_theory/propositions", scale=SCALE)
+layers = results.load("beaglehole2024/deep_rfm_theory/theorem", scale=SCALE)
+props = results.load("beaglehole2024/deep_rfm_theory/propositions", scale=SCALE)
+judge = claims.at(SCALE)
+[results.origin(one) for one in (layers, props)]
 
 # %% [markdown]
 # ## What a random ReLU layer does to angles
@@ -101,42 +120,12 @@ props = results.load("beaglehole2024/rfm_theory/propositions", scale=SCALE)
 # halves closer, and NC1 falls: in the example of the next figure $\log_{10} \NC_1$ changes by {measured}`P3-A1-NC1.control` in the draw where it falls least. This is what one uses nonlinear features for.
 
 # %% tags=["hide-input", "remove-output"]
-tints = figures.shades(figures.COLOURS["network"], props.sizes["width"])
-with figures.style():
-    fig, (left, middle, right) = plt.subplots(1, 3, figsize=(9.6, 3.0))
-    left.plot(
-        props.angle, np.cos(props.angle), "--", color=figures.COLOURS["data"], label="cosine"
-    )
-    left.plot(props.angle, props.inner_law, color=figures.COLOURS["theory"], label=r"$J(\theta)$")
-    for width, tint in zip(props.width.values, tints, strict=True):
-        drawn = props.sel(width=width)
-        band = np.sqrt(drawn.variance / width)
-        left.errorbar(props.angle, drawn.inner, band, fmt=".", color=tint, label=f"$D$ = {width}")
-    left.set(xlabel=r"angle $\theta$", title="inner product after the layer")
-    left.legend()
-    middle.plot(
-        props.fine_angle,
-        props.ratio,
-        color=figures.COLOURS["theory"],
-        label=r"ReLU, $\varrho(\theta)$",
-    )
-    middle.plot(
-        props.fine_angle, props.ratio_erf, "--", color=figures.COLOURS["data"], label="erf"
-    )
-    middle.set(xlabel=r"angle $\theta$", title="squared distance, after / before", ylim=(0.3, 1.05))
-    middle.legend()
-    for kind, colour in (("separated", "nngp"), ("opposed", "ntk")):
-        pair = props.nc1.sel(set=kind)
-        right.plot([0, 1], pair.T, "o-", color=figures.COLOURS[colour])
-        right.plot([], [], "o-", color=figures.COLOURS[colour], label=f"{kind} classes")
-    right.set(xticks=[0, 1], xticklabels=["before", "after"], xlim=(-0.3, 1.3))
-    right.set(ylabel=r"$\log_{10}\,\mathcal{NC}_1$", title="a wide ReLU layer")
-    right.legend()
+shown = props[["inner", "inner_law", "variance", "ratio", "ratio_erf", "nc1"]]
 figures.save(
-    fig,
+    figures.beaglehole2024.angles(shown),
     "p3-angles",
     scale=SCALE,
-    data=props[["inner", "inner_law", "variance", "ratio", "ratio_erf", "nc1"]],
+    data=shown,
     alt="Left: mean inner products after a random ReLU layer against the angle, for three widths, on the curve of "
     "the formula and above the cosine; the bars shrink with width. Middle: the ratio of squared distances falls "
     "from one to one half for ReLU; for erf it falls and rises again. Right: NC1 rises a little for separated "
@@ -153,40 +142,36 @@ figures.save(
 
 # %% tags=["hide-input"]
 error = np.sqrt(props.variance_law / props.width / props.draws)
-claims.record(
-    "P3-A1",
-    scale=SCALE,
-    value=(abs(props.inner - props.inner_law) / error).max(),
-    control=(abs(np.cos(props.angle) - props.inner_law) / error).max(),
-    n=int(props.draws),
-)
-
-# %% tags=["hide-input"]
 linear = 1 + np.cos(props.angle) ** 2
-claims.record(
-    "P3-A1-VAR",
-    scale=SCALE,
-    value=abs(props.variance / props.variance_law - 1).max(),
-    control=abs(props.variance / linear - 1).max(),
-    n=int(props.draws),
-)
-
-# %% tags=["hide-input"]
-claims.record(
-    "P3-A1-DIST",
-    scale=SCALE,
-    value=props.ratio.diff("fine_angle").max(),
-    control=props.ratio_erf.diff("fine_angle").max(),
-)
-
-# %% tags=["hide-input"]
 change = props.nc1.sel(side="after") - props.nc1.sel(side="before")
-claims.record(
-    "P3-A1-NC1",
-    scale=SCALE,
-    value=change.sel(set="separated").min(),
-    control=change.sel(set="opposed").max(),
-    n=props.sizes["repeat"],
+(
+    judge(
+        "P3-A1",
+        of=props,
+        value=(abs(props.inner - props.inner_law) / error).max(),
+        control=(abs(np.cos(props.angle) - props.inner_law) / error).max(),
+        n=props.draws,
+    ),
+    judge(
+        "P3-A1-VAR",
+        of=props,
+        value=abs(props.variance / props.variance_law - 1).max(),
+        control=abs(props.variance / linear - 1).max(),
+        n=props.draws,
+    ),
+    judge(
+        "P3-A1-DIST",
+        of=props,
+        value=props.ratio.diff("fine_angle").max(),
+        control=props.ratio_erf.diff("fine_angle").max(),
+    ),
+    judge(
+        "P3-A1-NC1",
+        of=props,
+        value=change.sel(set="separated").min(),
+        control=change.sel(set="opposed").max(),
+        over="repeat",
+    ),
 )
 
 # %% [markdown]
@@ -224,43 +209,12 @@ claims.record(
 # Iterated, this leaves an error of order $\hat\lambda^2 \lambda_{\text{map}}^{-2}/\epsilon$. The iteration leaves another.
 
 # %% tags=["hide-input", "remove-output"]
-looks = {
-    "exact": ("eos", r"$\kappa_\star$"),
-    "one": ("data", r"$\kappa = 1$"),
-    "printed": ("released", r"printed $\kappa$"),
-}
-steps = layers.isel(setting=[0, 3], layer=slice(0, 10))
-with figures.style():
-    fig, axes = plt.subplots(1, 3, figsize=(9.8, 3.1))
-    for ax, setting in zip(axes, steps.setting.values, strict=False):
-        drawn = steps.sel(setting=setting)
-        for scale, (colour, label) in looks.items():
-            color = figures.COLOURS[colour]
-            ax.plot(drawn.layer, drawn.error.sel(scale=scale), "o-", color=color, label=label)
-        ax.axhline(float(drawn.remainder), color=figures.COLOURS["ntk"], linestyle=":")
-        ax.text(
-            9, 0.01 * drawn.remainder, r"$\hat\lambda^2\lambda_{\mathrm{map}}^{-2}$", ha="right"
-        )
-        title = setting.replace("λ_map", r"$\lambda_{\mathrm{map}}$").replace("λ̂", r"$\hat\lambda$")
-        ax.set(yscale="log", xlabel="layer", title=title, ylim=(1e-16, 50))
-    axes[0].set_ylabel(r"$\Vert T_l - Y^\top Y \Vert$")
-    axes[0].legend(loc="center right", bbox_to_anchor=(1, 0.27))
-    for scale in ("printed", "one"):
-        colour, label = looks[scale]
-        drawn = layers.sel(scale=scale)
-        axes[2].plot(drawn.small_ridge, drawn.plateau, "o", color=figures.COLOURS[colour])
-        axes[2].plot(
-            drawn.small_ridge, drawn.plateau_law, color=figures.COLOURS[colour], label=label
-        )
-    bound = (layers.small_ridge / 1.0) ** 2
-    axes[2].plot(layers.small_ridge, bound, ":", color=figures.COLOURS["ntk"], label="as stated")
-    axes[2].set(xscale="log", yscale="log", xlabel=r"$\hat\lambda$", title="what remains")
-    axes[2].legend()
+shown = layers[["error", "table_law", "remainder", "plateau", "plateau_law"]]
 figures.save(
-    fig,
+    figures.beaglehole2024.gram_map(shown),
     "p3-gram-map",
     scale=SCALE,
-    data=layers[["error", "table_law", "remainder", "plateau", "plateau_law"]],
+    data=shown,
     alt="Two panels of the error against the layer on a logarithmic axis. With the exact normalisation it falls "
     "along a straight line to rounding; without normalisation and with the printed one it stops after two "
     "layers, the printed one highest, far above a dotted line for the stated remainder. Third panel: what "
@@ -341,45 +295,12 @@ figures.save(
 # gone after one layer but for second order: what decays slowly is how samples still *mix* with the labels.
 
 # %% tags=["hide-input", "remove-output"]
-parts = {"mixed": ("nngp", "r"), "label": ("ntk", r"r_\Pi")}
-with figures.style():
-    fig, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.1))
-    for part, (colour, symbol) in parts.items():
-        law, near = layers.rate_law.sel(part=part), layers.part_rate.sel(part=part)
-        left.plot(law.ridge, law, color=figures.COLOURS[colour], label=f"${symbol}$")
-        left.plot(
-            near.ridge,
-            near,
-            "o",
-            color=figures.COLOURS[colour],
-            label=f"near collapse, {part} part",
-        )
-    left.plot(
-        layers.ridge,
-        layers.rate.mean("repeat"),
-        "x",
-        markersize=9,
-        color=figures.COLOURS["data"],
-        label="far start, last factor",
-    )
-    left.set(xscale="log", yscale="log", xlabel=r"$\hat\lambda$", ylabel="factor in a layer")
-    left.legend()
-    steps = {"drawstyle": "steps-mid", "color": figures.COLOURS["theory"]}
-    right.plot(layers.direction, layers.spectrum_law, label="derived", **steps)
-    right.plot(
-        layers.direction,
-        layers.spectrum,
-        ".",
-        color=figures.COLOURS["network"],
-        label="automatic derivative",
-    )
-    right.set(xlabel="direction, sorted", ylabel="eigenvalue of the derivative")
-    right.legend()
+shown = layers[["rate", "part_rate", "rate_law", "spectrum", "spectrum_law"]]
 figures.save(
-    fig,
+    figures.beaglehole2024.gram_rates(shown),
     "p3-gram-rates",
     scale=SCALE,
-    data=layers[["rate", "part_rate", "rate_law", "spectrum", "spectrum_law"]],
+    data=shown,
     alt="Left: measured factors per layer against the ridge lie on the two derived curves; crosses of far starts "
     "lie on the upper one. Right: the sorted eigenvalues of the derivative form three steps, at zero, at the "
     "label factor and at the mixed factor, on the derived line.",
@@ -396,68 +317,58 @@ figures.save(
 
 # %% tags=["hide-input"]
 errors = layers.identity_error
-claims.record(
-    "P3-LC",
-    scale=SCALE,
-    value=errors.sel(identity=["woodbury", "inverse"]).max(),
-    control=errors.sel(identity="all samples"),
-)
-
-# %% tags=["hide-input"]
-claims.record(
-    "P3-T53-PROOF",
-    scale=SCALE,
-    value=errors.sel(identity="derived"),
-    control=errors.sel(identity="printed"),
-)
-
-# %% tags=["hide-input"]
 logs = np.log(layers.plateau.assign_coords(small_ridge=np.log(layers.small_ridge)))
 slopes = logs.polyfit("small_ridge", 1).polyfit_coefficients.sel(degree=1)
-claims.record(
-    "P3-T53-PRINTED",
-    scale=SCALE,
-    value=slopes.sel(scale="printed"),
-    control=slopes.sel(scale="one"),
-)
-
-# %% tags=["hide-input"]
 wrong = layers.sel(scale=["one", "printed"])
-claims.record(
-    "P3-T53-PLATEAU",
-    scale=SCALE,
-    value=abs(wrong.plateau / wrong.plateau_law - 1).max(),
-    control=abs(wrong.plateau / wrong.small_ridge**2 - 1).max(),
-)
-
-# %% tags=["hide-input"]
 law = layers.rate_law.sel(part="mixed")
 stalled = layers.error.sel(scale="printed").isel(setting=3)
-claims.record(
-    "P3-T53",
-    scale=SCALE,
-    value=abs(layers.rate / law - 1).max(),
-    control=abs(stalled[-1] / stalled[-2] / law.sel(ridge=0.1) - 1),
-    n=layers.sizes["repeat"],
-)
-
-# %% tags=["hide-input"]
-claims.record(
-    "P3-T53-RATES",
-    scale=SCALE,
-    value=abs(layers.spectrum - layers.spectrum_law).max(),
-    control=abs(layers.spectrum - layers.spectrum_law.max()).max(),
-    n=layers.sizes["direction"],
-)
-
-# %% tags=["hide-input"]
 used = layers.bound_used.max("try")
-claims.record(
-    "P3-T53-BOUND",
-    scale=SCALE,
-    value=used.sel(bound_scale="exact"),
-    control=used.sel(bound_scale="printed"),
-    n=layers.sizes["try"],
+(
+    judge(
+        "P3-LC",
+        of=layers,
+        value=errors.sel(identity=["woodbury", "inverse"]).max(),
+        control=errors.sel(identity="all samples"),
+    ),
+    judge(
+        "P3-T53-PROOF",
+        of=layers,
+        value=errors.sel(identity="derived"),
+        control=errors.sel(identity="printed"),
+    ),
+    judge(
+        "P3-T53-PRINTED",
+        of=layers,
+        value=slopes.sel(scale="printed"),
+        control=slopes.sel(scale="one"),
+    ),
+    judge(
+        "P3-T53-PLATEAU",
+        of=layers,
+        value=abs(wrong.plateau / wrong.plateau_law - 1).max(),
+        control=abs(wrong.plateau / wrong.small_ridge**2 - 1).max(),
+    ),
+    judge(
+        "P3-T53",
+        of=layers,
+        value=abs(layers.rate / law - 1).max(),
+        control=abs(stalled[-1] / stalled[-2] / law.sel(ridge=0.1) - 1),
+        over="repeat",
+    ),
+    judge(
+        "P3-T53-RATES",
+        of=layers,
+        value=abs(layers.spectrum - layers.spectrum_law).max(),
+        control=abs(layers.spectrum - layers.spectrum_law.max()).max(),
+        n=layers.sizes["direction"],
+    ),
+    judge(
+        "P3-T53-BOUND",
+        of=layers,
+        value=used.sel(bound_scale="exact"),
+        control=used.sel(bound_scale="printed"),
+        n=layers.sizes["try"],
+    ),
 )
 
 # %% [markdown]
@@ -495,33 +406,12 @@ claims.record(
 # equality conditions above do not need it.
 
 # %% tags=["hide-input", "remove-output"]
-colours = dict(zip(props.path.values, ("data", "ntk", "released", "network"), strict=True))
-names = {"simplex": "simplex frame", "random": "a random kernel"}
-labels = {"laplace": "Laplace", "gaussian": "Gaussian", "with a floor": "with a floor"}
-with figures.style():
-    fig, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.2))
-    for path, colour in colours.items():
-        line = props.line.sel(path=path)
-        color = figures.COLOURS[colour]
-        left.plot(line.share, 1 + line, "o-", color=color, label=names.get(path, path))
-    left.set(yscale="log", xlabel="share of the other kernel", ylabel="objective / minimum")
-    left.legend(title=r"from $k^\star$ to")
-    for profile, colour in (("laplace", "nngp"), ("gaussian", "eos"), ("with a floor", "data")):
-        drawn = props.sel(profile=profile)
-        right.plot(
-            drawn.separation, drawn.gap, "o", color=figures.COLOURS[colour], label=labels[profile]
-        )
-    for profile, colour in (("laplace", "nngp"), ("gaussian", "eos")):
-        law = props.gap_law.sel(profile=profile)
-        right.plot(props.separation, law, color=figures.COLOURS[colour], linewidth=1.2)
-    right.set(yscale="log", ylim=(1e-12, 20), xlabel="distance between classes, in bandwidths")
-    right.set(ylabel="objective / minimum $-$ 1")
-    right.legend()
+shown = props[["line", "gap", "gap_law", "excess"]]
 figures.save(
-    fig,
+    figures.beaglehole2024.relaxed(shown),
     "p3-relaxed",
     scale=SCALE,
-    data=props[["line", "gap", "gap_law", "excess"]],
+    data=shown,
     alt="Left: the objective along straight lines from the label kernel to the identity, the simplex frame, the "
     "matrix of ones and a random kernel rises from one, convex, on all four. Right: the excess over the minimum "
     "against the distance between classes falls exponentially for the Laplace kernel, faster for the Gaussian, "
@@ -577,63 +467,64 @@ figures.save(
 # Note what the construction uses: nothing about the data. Forty digits of 64 pixels take *any* distances {claim}`P3-B1`, labels dealt out at random included. The proposition says that collapse is the best a kernel can do on the training set, not that it generalises; whether it does is a question for test data.
 
 # %% tags=["hide-input"]
-claims.record(
-    "P3-T54",
-    scale=SCALE,
-    value=props.excess.min(),
-    control=props.infeasible,
-    n=props.excess.size,
-)
-
-# %% tags=["hide-input"]
-claims.record(
-    "P3-T54-VALUE",
-    scale=SCALE,
-    value=props.minimum_error,
-    control=props.line.sel(path="identity").isel(share=-1),
-)
-
-# %% tags=["hide-input"]
 bend = props.line.diff("share", n=2)
-claims.record("P3-T54-CONVEX", scale=SCALE, value=bend.min(), control=(-bend).min())
-
-# %% tags=["hide-input"]
 slope = props.across_slope.max("coding_classes")
-claims.record(
-    "P3-T54-SIGNS",
-    scale=SCALE,
-    value=slope.sel(across="law"),
-    control=slope.sel(across="law + 0.05"),
-    n=props.sizes["coding_classes"],
-)
-
-# %% tags=["hide-input"]
-error = props.distance_error
-claims.record(
-    "P3-B1",
-    scale=SCALE,
-    value=error.sel(points="asked for").max(),
-    control=error.sel(points="others").min(),
-    n=props.sizes["repeat"],
-)
-
-# %% tags=["hide-input"]
-last = props.gap.isel(separation=-1)
-claims.record(
-    "P3-B1-INF",
-    scale=SCALE,
-    value=last.sel(profile=["laplace", "gaussian"]).max(),
-    control=last.sel(profile="with a floor"),
-)
-
-# %% tags=["hide-input"]
+error, last = props.distance_error, props.gap.isel(separation=-1)
 off = abs(props.gap / props.gap_law - 1).sel(separation=slice(5, 7)).max("separation")
-claims.record(
-    "P3-B1-RATE",
-    scale=SCALE,
-    value=off.sel(profile="laplace"),
-    control=off.sel(profile="with a floor"),
+(
+    judge(
+        "P3-T54",
+        of=props,
+        value=props.excess.min(),
+        control=props.infeasible,
+        n=props.excess.size,
+    ),
+    judge(
+        "P3-T54-VALUE",
+        of=props,
+        value=props.minimum_error,
+        control=props.line.sel(path="identity").isel(share=-1),
+    ),
+    judge("P3-T54-CONVEX", of=props, value=bend.min(), control=(-bend).min()),
+    judge(
+        "P3-T54-SIGNS",
+        of=props,
+        value=slope.sel(across="law"),
+        control=slope.sel(across="law + 0.05"),
+        n=props.sizes["coding_classes"],
+    ),
+    judge(
+        "P3-B1",
+        of=props,
+        value=error.sel(points="asked for").max(),
+        control=error.sel(points="others").min(),
+        over="repeat",
+    ),
+    judge(
+        "P3-B1-INF",
+        of=props,
+        value=last.sel(profile=["laplace", "gaussian"]).max(),
+        control=last.sel(profile="with a floor"),
+    ),
+    judge(
+        "P3-B1-RATE",
+        of=props,
+        value=off.sel(profile="laplace"),
+        control=off.sel(profile="with a floor"),
+    ),
 )
+
+# %% [markdown]
+# ## Your turn
+#
+# The label part of the error has a factor of its own, $r_\Pi$, which passes one when the predictor forgets the labels. Find a ridge $\hat\lambda$ for which it does: here is the case of this page
+# with a small one and two large ones, for classes of ten samples and $\lambda_{\text{map}} = 1$.
+
+# %% tags=["your-turn"]
+from ncutils import experiments
+
+tried = experiments.run("beaglehole2024/deep_rfm_theory/theorem", ridges=(0.1, 10.0, 30.0))
+tried.rate_law.to_pandas()
 
 # %% [markdown]
 # ## Verdicts

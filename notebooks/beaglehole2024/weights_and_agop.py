@@ -32,27 +32,41 @@
 # %% tags=["parameters"]
 SCALE = "quick"
 
-# %% tags=["hide-input", "remove-output"]
+# %% [markdown]
+# ## One untrained layer
+#
+# A hundred digits and a network that nobody has trained. NC1 after the weights of its first layer is that after $SV^\top$, since a rotation changes no inner product; and its weights are already correlated with the square root of its AGOP.
+
+# %% tags=["lesson"]
 import jax
+import jax.numpy as jnp
+
+from ncutils import agop, data, metrics, models
 
 jax.config.update("jax_enable_x64", True)
+digits = data.balanced_subset(data.load("digits"), 10, key=jax.random.key(0))
+X, y = data.standardise(jnp.asarray(digits.flat))[0], jnp.asarray(digits.y)
+network = models.unbiased_mlp((64, 32, 10), gain=1.0, key=jax.random.key(0))
+stages = {"input": X, "right": X @ network.weights[0].T, "output": models.features(network, X)}
+print({name: f"{metrics.nc1(H, y, num_classes=10):.2f}" for name, H in stages.items()})
+agop.ansatz_correlation(network.weights[0], agop.agop(network, X))
 
-import matplotlib.pyplot as plt
+# %% [markdown]
+# Networks of the size that the next section names were trained in these cases; each says who made it and in how many seconds.
+
+# %%
 import numpy as np
 import xarray as xr
 
 from ncutils import figures
-from ncutils.figures import beaglehole2024
 from ncutils.records import claims, results
 
 ds = results.load("beaglehole2024/weights_and_agop/mlp", scale=SCALE)
+resnet = results.load("beaglehole2024/heads/resnet", scale=SCALE)
+vgg = results.load("beaglehole2024/heads/vgg", scale=SCALE)
+judge, logs = claims.at(SCALE), np.log10(ds.nc1)
 usual = 0.2 if 0.2 in ds.gain.values else ds.gain.values[0]
-logs = np.log10(ds.nc1)
-main, end = logs.sel(gain=usual), logs.isel(epoch=-1)
-trunks = {
-    "resnet": results.load("beaglehole2024/heads/resnet", scale=SCALE),
-    "vgg": results.load("beaglehole2024/heads/vgg", scale=SCALE),
-}
+[results.origin(one) for one in (ds, resnet, vgg)]
 
 # %% [markdown]
 # ## The split
@@ -101,14 +115,12 @@ trunks = {
 # ## What each step does: Figs. 2 and 7
 
 # %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig, axes = plt.subplots(1, ds.sizes["layer"], sharey=True, figsize=(10.5, 2.9))
-    beaglehole2024.split_by_layer(axes, ds.sel(gain=usual))
+shown = logs.sel(gain=usual).to_dataset(name="nc1").assign_attrs(ds.attrs)
 figures.save(
-    fig,
+    figures.beaglehole2024.layers(shown),
     "p3-fig2a",
     scale=SCALE,
-    data=main.to_dataset(name="nc1").assign_attrs(ds.attrs),
+    data=shown,
     alt="Five panels, one a layer: log NC1 against epochs of the input features, after S V transposed, and after "
     "the ReLU. All stay level, then fall within a few hundred epochs; the gap between the first two curves is "
     "larger than that between the last two, and later layers end lower.",
@@ -122,39 +134,16 @@ figures.save(
 # :::
 
 # %% tags=["hide-input", "remove-output"]
+end = logs.isel(epoch=-1)
 drop = end.sel(stage="input") - end.sel(stage="output")
 fall = end.sel(stage="input") - end.sel(stage=["right", "ansatz", "random"])
 share, whole = fall / drop, fall.sum("layer") / drop.sum("layer")
-tints = figures.shades(figures.COLOURS["eos"], ds.sizes["gain"])
-kinds = {
-    "right": ("eos", "-", r"$SV^\top$"),
-    "ansatz": ("ntk", "-", r"$\mathrm{AGOP}^{1/4}$"),
-    "random": ("data", "--", "$S$, random $V$"),
-}
-with figures.style():
-    fig, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.1))
-    for gain, tint in zip(ds.gain.values, tints, strict=True):
-        figures.curves(
-            left, share.sel(gain=gain, stage="right"), x="layer", label=f"gain {gain:g}", color=tint
-        )
-    mono = {"color": figures.COLOURS["data"], "linestyle": "--"}
-    figures.curves(
-        left, share.sel(gain=usual, stage="random"), x="layer", label="random $V$", **mono
-    )
-    left.axhline(0.5, color=figures.COLOURS["data"], linewidth=0.8)
-    left.set(xlabel="layer", ylabel="share of the drop", xticks=ds.layer.values)
-    left.legend(ncols=3, loc="center", bbox_to_anchor=(0.5, 0.44), fontsize="small")
-    for kind, (colour, style, label) in kinds.items():
-        look = {"color": figures.COLOURS[colour], "linestyle": style}
-        figures.curves(right, whole.sel(stage=kind), x="gain", label=label, **look)
-    right.axhline(0.5, color=figures.COLOURS["data"], linewidth=0.8)
-    right.set(xlabel="gain of the first weights", title="all layers together")
-    right.legend(loc="center right", bbox_to_anchor=(1, 0.36))
+shown = xr.Dataset({"share": share, "whole": whole}, attrs=ds.attrs)
 figures.save(
-    fig,
+    figures.beaglehole2024.shares(shown),
     "p3-fig7-shares",
     scale=SCALE,
-    data=xr.Dataset({"share": share, "whole": whole}, attrs=ds.attrs),
+    data=shown,
     alt="Left: share of S V transposed in the drop of log NC1 by layer, one curve for each gain, nearly all above "
     "one half; with random singular vectors it is near zero. Right: over all layers the share falls as the "
     "gain grows, while that of the fourth root of the AGOP stays high.",
@@ -174,49 +163,46 @@ figures.save(
 # {claim}`P3-F7-AGOP`. At large gain the AGOP would collapse *more* than the weights do, which move less from where they began. So the mechanism of Deep RFM is that of a network in the regime of small weights.
 
 # %% tags=["hide-input"]
-at = share.sel(gain=usual).mean("repeat")
-worst = share.sel(gain=usual, stage="right").isel(layer=int(at.sel(stage="right").argmin("layer")))
-claims.record(
-    "P3-F2",
-    scale=SCALE,
-    value=at.sel(stage="right").min(),
-    control=at.sel(stage="random").max(),
-    spread=worst.std("repeat", ddof=1) / np.sqrt(ds.sizes["repeat"]),
-    n=ds.sizes["repeat"],
-)
-
-# %% tags=["hide-input"]
-claims.record(
-    "P3-F7",
-    scale=SCALE,
-    value=whole.sel(stage="right").min(),
-    control=whole.sel(stage="random").max(),
-    n=ds.sizes["repeat"] * ds.sizes["gain"],
-)
-
-# %% tags=["hide-input"]
+mean = share.sel(gain=usual).mean("repeat")
 gap = (whole - whole.sel(stage="right")).sel(gain=usual).mean("repeat")
-claims.record(
-    "P3-F7-AGOP",
-    scale=SCALE,
-    value=gap.sel(stage="ansatz"),
-    control=gap.sel(stage="random"),
-    n=ds.sizes["repeat"],
+worst = share.sel(gain=usual, stage="right").isel(
+    layer=int(mean.sel(stage="right").argmin("layer"))
+)
+(
+    judge(
+        "P3-F2",
+        of=ds,
+        value=mean.sel(stage="right").min(),
+        control=mean.sel(stage="random").max(),
+        spread=worst.std("repeat", ddof=1) / np.sqrt(ds.sizes["repeat"]),
+        over="repeat",
+    ),
+    judge(
+        "P3-F7",
+        of=ds,
+        value=whole.sel(stage="right").min(),
+        control=whole.sel(stage="random").max(),
+        n=ds.sizes["repeat"] * ds.sizes["gain"],
+    ),
+    judge(
+        "P3-F7-AGOP",
+        of=ds,
+        value=gap.sel(stage="ansatz"),
+        control=gap.sel(stage="random"),
+        over="repeat",
+    ),
 )
 
 # %% [markdown]
 # ## Variances, ansatz, loss: Fig. 10
 
 # %% tags=["hide-input", "remove-output"]
-one = ds.sel(gain=usual)
-with figures.style():
-    fig, axes = plt.subplots(1, 3, figsize=(10.2, 3.1))
-    beaglehole2024.along_training(axes, one)
+shown = ds.sel(gain=usual)[["shares", "nfa", "chance", "loss"]]
 figures.save(
-    fig,
+    figures.beaglehole2024.training(shown),
     "p3-fig10",
     scale=SCALE,
-    data=one[["shares", "nfa", "chance", "loss"]],
+    data=shown,
     alt="Left: the share of variance within classes falls from nearly all to zero and that between classes "
     "rises to one. Middle: the correlation of each layer starts high, dips while the loss is on its plateau, and "
     "ends high; in a random basis it is far lower. Right: the loss stays at the plateau of the label "
@@ -243,37 +229,32 @@ figures.save(
 # correlation first *falls*, as the network leaves its random start, and comes back with collapse. Its final value says little by itself, then. The share in the section above is the sharper test, since at the start there is no drop to share.
 
 # %% tags=["hide-input"]
-last = ds.sel(gain=usual).isel(epoch=-1)
-claims.record(
-    "P3-F10",
-    scale=SCALE,
-    value=last.shares.sel(part="within").max(),
-    control=last.shares_dealt.sel(part="within").min(),
-    n=ds.sizes["repeat"],
-)
-
-# %% tags=["hide-input"]
-claims.record("P3-F10-LOSS", scale=SCALE, value=last.loss.max(), control=0.36, n=ds.sizes["repeat"])
-
-# %% tags=["hide-input"]
-claims.record(
-    "P3-NFA-MLP",
-    scale=SCALE,
-    value=last.nfa.mean(),
-    control=last.chance.mean(),
-    spread=last.nfa.mean("layer").std("repeat", ddof=1),
-    n=ds.sizes["repeat"],
-)
-
-# %% tags=["hide-input"]
-first = ds.sel(gain=usual).isel(epoch=0)
-claims.record(
-    "P3-NFA-START",
-    scale=SCALE,
-    value=first.nfa.mean(),
-    control=first.chance.mean(),
-    spread=first.nfa.mean("layer").std("repeat", ddof=1),
-    n=ds.sizes["repeat"],
+first, last = (ds.sel(gain=usual).isel(epoch=epoch) for epoch in (0, -1))
+(
+    judge(
+        "P3-F10",
+        of=ds,
+        value=last.shares.sel(part="within").max(),
+        control=last.shares_dealt.sel(part="within").min(),
+        over="repeat",
+    ),
+    judge("P3-F10-LOSS", of=ds, value=last.loss.max(), control=0.36, over="repeat"),
+    judge(
+        "P3-NFA-MLP",
+        of=ds,
+        value=last.nfa.mean(),
+        control=last.chance.mean(),
+        spread=last.nfa.mean("layer").std("repeat", ddof=1),
+        over="repeat",
+    ),
+    judge(
+        "P3-NFA-START",
+        of=ds,
+        value=first.nfa.mean(),
+        control=first.chance.mean(),
+        spread=first.nfa.mean("layer").std("repeat", ddof=1),
+        over="repeat",
+    ),
 )
 
 # %% [markdown]
@@ -282,24 +263,16 @@ claims.record(
 # Collapse in *all* layers is a matter of small first weights. The paper says so of two or three values; here is the curve.
 
 # %% tags=["hide-input", "remove-output"]
-blues = figures.shades(figures.COLOURS["nngp"], ds.sizes["gain"])
-with figures.style():
-    fig, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.2), sharey=True)
-    for gain, tint in zip(ds.gain.values, blues, strict=True):
-        depth = end.sel(gain=gain, stage="output")
-        figures.curves(left, depth, x="layer", label=f"gain {gain:g}", color=tint)
-        path = logs.sel(gain=gain, stage="output").isel(layer=-1).mean("repeat")
-        loss = np.log10(ds.loss.sel(gain=gain)).mean("repeat")
-        right.plot(loss, path, "o-", color=tint)
-    left.set(xlabel="layer", ylabel=r"$\log_{10}\,\mathcal{NC}_1$ after it", xticks=ds.layer.values)
-    left.legend()
-    right.set(xlabel=r"$\log_{10}$ training loss", title="last hidden layer, along training")
-    right.invert_xaxis()
+outputs = logs.sel(stage="output")
+shown = xr.Dataset(
+    {"nc1": outputs.isel(epoch=-1), "loss": ds.loss, "last_nc1": outputs.isel(layer=-1, drop=True)},
+    attrs=ds.attrs,
+)
 figures.save(
-    fig,
+    figures.beaglehole2024.initial_scale(shown),
     "p3-initial-scale",
     scale=SCALE,
-    data=xr.Dataset({"nc1": end.sel(stage="output"), "loss": ds.loss}, attrs=ds.attrs),
+    data=shown,
     alt="Left: log NC1 at the end against the layer, one curve for each gain; all fall with depth, those of small "
     "gains steeply and those of gain one slowly. Right: NC1 of the last hidden layer against the training loss "
     "along training; at the same loss the networks of small gain lie much lower.",
@@ -316,16 +289,16 @@ figures.save(
 # is built that the labels do not ask for. On [two layers](../kothapalli2025/shallow_network) it was the size of the targets that decided between the two.
 
 # %% tags=["hide-input"]
-deep = end.sel(stage="output").isel(layer=-1)
-ends = deep.isel(gain=[-1, 0]).mean("repeat")
+deep = end.sel(stage="output").isel(layer=-1, gain=[-1, 0])
+ends, errors = deep.mean("repeat"), deep.std("repeat", ddof=1) / np.sqrt(ds.sizes["repeat"])
 losses = np.log10(ds.loss.isel(epoch=-1, gain=[-1, 0])).mean("repeat")
-claims.record(
+judge(
     "P3-INIT",
-    scale=SCALE,
+    of=ds,
     value=ends[0] - ends[1],
     control=losses[0] - losses[1],
-    spread=np.hypot(*(deep.isel(gain=[-1, 0]).std("repeat", ddof=1) / np.sqrt(ds.sizes["repeat"]))),
-    n=ds.sizes["repeat"],
+    spread=np.hypot(*errors),
+    over="repeat",
 )
 
 # %% [markdown]
@@ -344,25 +317,16 @@ claims.record(
 # | epochs (steps) | 400 (1,200); 800 (2,400) | 300; 600 (117,000; 234,000) |
 #
 # The gains are the smallest that were tried with which all three seeds leave the plateau and fit in so many steps; at the paper's most of them do not. The thresholds are those of the MLP, set before. So these are stand-ins that show what the figures are about; only scale `paper` has the networks of the figures. There,
-# batches hold equally many of each class and images are padded as TensorFlow does it; all else is as in the paper.
+# images are padded as TensorFlow does it; all else is as in the paper.
 
 # %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig, axes = plt.subplots(
-        2, trunks["vgg"].sizes["layer"], sharey="row", figsize=(10.5, 5.2), squeeze=False
-    )
-    for row, (name, found) in zip(axes, trunks.items(), strict=True):
-        beaglehole2024.split_by_layer(row, found.isel(dataset=0), captions=name == "resnet")
-    for ax, name in zip(axes[:, 0], ("residual trunk", "VGG trunk"), strict=True):
-        ax.set_ylabel(name + "\n" + ax.get_ylabel())
+both = xr.concat([resnet, vgg], "trunk", join="outer").assign_coords(trunk=["resnet", "vgg"])
+shown = both[["nc1"]].assign_attrs(vgg.attrs)
 figures.save(
-    fig,
+    figures.beaglehole2024.layers_of_heads(shown),
     "p3-fig8-9",
     scale=SCALE,
-    data=xr.concat([found.nc1 for found in trunks.values()], "trunk", join="outer")
-    .assign_coords(trunk=list(trunks))
-    .to_dataset(name="nc1")
-    .assign_attrs(trunks["vgg"].attrs),
+    data=shown,
     alt="Two rows of panels, one a layer of the head: log NC1 against epochs of the input features, after S V "
     "transposed, and after the ReLU, above on a residual trunk and below on a VGG trunk. The gap between the "
     "first two curves at the end is larger than that between the last two.",
@@ -375,20 +339,12 @@ figures.save(
 # :::
 
 # %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig, axes = plt.subplots(2, 3, figsize=(10.2, 5.6))
-    for row, (name, found) in zip(axes, trunks.items(), strict=True):
-        beaglehole2024.along_training(row, found.isel(dataset=0), captions=name == "resnet")
-    for ax, name in zip(axes[:, 0], ("residual trunk", "VGG trunk"), strict=True):
-        ax.set_ylabel(name)
-names = ["shares", "nfa", "chance", "loss"]
+shown = both[["shares", "nfa", "chance", "loss"]]
 figures.save(
-    fig,
+    figures.beaglehole2024.training_of_heads(shown),
     "p3-fig11-12",
     scale=SCALE,
-    data=xr.concat(
-        [found[names] for found in trunks.values()], "trunk", join="outer"
-    ).assign_coords(trunk=list(trunks)),
+    data=shown,
     alt="Two rows of three panels, above for a residual trunk and below for a VGG trunk. Left: the share of variance "
     "within classes in the last hidden layer falls to near zero. Middle: the correlation of each layer stays well "
     "above that in a random basis. Right: the loss stays at the plateau of the label mean at first, then falls far.",
@@ -405,42 +361,69 @@ figures.save(
 # the threshold: at a larger gain collapse is less deep, as the section above has it, and a first try at gain 1 ended just above where this one ends just below. So small a network does not decide it, and the row is left to scale `paper`.
 
 # %% tags=["hide-input"]
-depth = {name: np.log10(found.nc1.isel(epoch=-1)) for name, found in trunks.items()}
-drops = {name: nc1.sel(stage="input") - nc1.sel(stage="output") for name, nc1 in depth.items()}
-falls = {name: nc1.sel(stage="input") - nc1 for name, nc1 in depth.items()}
-for claim_id, name in (("P3-F8", "resnet"), ("P3-F9", "vgg")):
-    part = falls[name].sum("layer") / drops[name].sum("layer")
-    recorded = claims.record(
-        claim_id,
-        scale=SCALE,
-        value=part.sel(stage="right").min(),
-        control=part.sel(stage="random").max(),
-        n=part.sel(stage="right").size,
-    )
-    display(recorded)
-
-# %% tags=["hide-input"]
-layers = (falls["resnet"] / drops["resnet"]).isel(dataset=-1 if SCALE != "paper" else 1)
-layers = layers.mean("repeat")
-claims.record(
-    "P3-F2B",
-    scale=SCALE,
-    value=layers.sel(stage="right").min(),
-    control=layers.sel(stage="random").max(),
-    n=trunks["resnet"].sizes["repeat"],
+fall, drop, part = {}, {}, {}
+for name, head in (("resnet", resnet), ("vgg", vgg)):
+    depth = np.log10(head.nc1.isel(epoch=-1))
+    fall[name] = depth.sel(stage="input") - depth
+    drop[name] = fall[name].sel(stage="output")
+    part[name] = fall[name].sum("layer") / drop[name].sum("layer")
+by_layer = (fall["resnet"] / drop["resnet"]).isel(dataset=-1 if SCALE != "paper" else 1)
+by_layer = by_layer.mean("repeat")
+within = {
+    name: head.isel(epoch=-1).sel(part="within")
+    for name, head in (("resnet", resnet), ("vgg", vgg))
+}
+(
+    judge(
+        "P3-F8",
+        of=resnet,
+        value=part["resnet"].sel(stage="right").min(),
+        control=part["resnet"].sel(stage="random").max(),
+        n=part["resnet"].sel(stage="right").size,
+    ),
+    judge(
+        "P3-F9",
+        of=vgg,
+        value=part["vgg"].sel(stage="right").min(),
+        control=part["vgg"].sel(stage="random").max(),
+        n=part["vgg"].sel(stage="right").size,
+    ),
+    judge(
+        "P3-F2B",
+        of=resnet,
+        value=by_layer.sel(stage="right").min(),
+        control=by_layer.sel(stage="random").max(),
+        over="repeat",
+    ),
+    judge(
+        "P3-F11",
+        of=resnet,
+        value=within["resnet"].shares.max(),
+        control=within["resnet"].shares_dealt.min(),
+        n=within["resnet"].shares.size,
+    ),
+    judge(
+        "P3-F12",
+        of=vgg,
+        value=within["vgg"].shares.max(),
+        control=within["vgg"].shares_dealt.min(),
+        n=within["vgg"].shares.size,
+    ),
 )
 
-# %% tags=["hide-input"]
-for claim_id, name in (("P3-F11", "resnet"), ("P3-F12", "vgg")):
-    final = trunks[name].isel(epoch=-1).sel(part="within")
-    recorded = claims.record(
-        claim_id,
-        scale=SCALE,
-        value=final.shares.max(),
-        control=final.shares_dealt.min(),
-        n=final.shares.size,
-    )
-    display(recorded)
+# %% [markdown]
+# ## Your turn
+#
+# What if the first weights are larger still? One network of a quarter of a thousand samples, with gain 2: the share of each layer's fall of $\log \mathcal{NC}_1$ that $SV^\top$ makes.
+# Compare with the smallest gain at which it still learns.
+
+# %% tags=["your-turn"]
+from ncutils import experiments
+
+tried = experiments.run("beaglehole2024/weights_and_agop/mlp", seeds=(7,), gains=(2.0,))
+end = np.log10(tried.nc1).isel(gain=0, repeat=0, epoch=-1)
+fall = end.sel(stage="input") - end
+(fall.sel(stage="right") / fall.sel(stage="output")).to_pandas()
 
 # %% [markdown]
 # ## Verdicts

@@ -33,12 +33,37 @@
 # %% tags=["parameters"]
 SCALE = "quick"
 
-# %% tags=["hide-input", "remove-output"]
+# %% [markdown]
+# ## In a few lines
+#
+# Two Gaussian classes in the plane, and a network of 100 units with their labels as targets. The solver returns the
+# covariance $\Sigma$ of the first layer's weights, and their kernel. Its NC1 is below that of the NNGP kernel.
+
+# %% tags=["lesson"]
 import jax
 
 jax.config.update("jax_enable_x64", True)
+from ncutils import data, eos, kernels, metrics
 
-import matplotlib.pyplot as plt
+X, y = data.two_gaussians(sizes=(16, 16), dim=2, key=jax.random.key(0))
+targets = 2.0 * y - 1
+solved = eos.solve(X, targets, width=100.0, noise_var=1e-2)
+for K in (solved.kernel, kernels.nngp(X, activation="erf")):
+    print(f"{metrics.kernel_nc1(K, y, num_classes=2).ratio:.3f}")
+
+# %% [markdown]
+# Deal the same labels out at random, and the kernel changes, on the same inputs: it sees the labels.
+
+# %% tags=["lesson"]
+shuffled = jax.random.permutation(jax.random.key(1), targets)
+other = eos.solve(X, shuffled, width=100.0, noise_var=1e-2)
+print(f"{metrics.kernel_nc1(other.kernel, y, num_classes=2).ratio:.3f}")
+
+# %% [markdown]
+# The rest of the page derives the equations and solves them at the paper's size. Its results, with the case
+# that made each and how long it took:
+
+# %%
 import numpy as np
 
 from ncutils import figures
@@ -50,15 +75,8 @@ settings = results.load("kothapalli2025/equations_of_state/settings", scale=SCAL
 trained = results.load("kothapalli2025/posterior/trained", scale=SCALE)
 sampled = results.load("kothapalli2025/posterior/sampled", scale=SCALE)
 shallow = results.load("kothapalli2025/shallow_network/published", scale=SCALE)
-
-# Points at which the solver found no solution are masked, and counted.
-problems = [figure4.converged, figure5.converged, settings.set_converged]
-problems += [settings.width_converged, settings.noise_converged]
-problems += [sampled.theory_converged, sampled.released_code_converged]
-missing = sum(int((one == 0).sum()) for one in problems)
-theory4, released4 = (figure4.sel(source=s) for s in ("theory", "released_code"))
-drop4, drop_released4 = (one.nc1 - figure4.nngp for one in (theory4, released4))
-several = slice(2, None)
+judge = claims.at(SCALE)
+[results.origin(ds) for ds in (figure4, figure5, settings, trained, sampled, shallow)]
 
 # %% [markdown]
 # ## From a trained network to the equations
@@ -162,13 +180,8 @@ several = slice(2, None)
 
 # %% tags=["hide-input"]
 errors = sampled.gradient_error
-claims.record(
-    "P1-EOS-GRAD",
-    scale=SCALE,
-    value=errors.sel(sign="minus").max(),
-    control=errors.sel(sign="plus").min(),
-    n=errors.sizes["direction"],
-)
+minus, plus = errors.sel(sign="minus").max(), errors.sel(sign="plus").min()
+judge("P1-EOS-GRAD", of=sampled, value=minus, control=plus, n=errors.sizes["direction"])
 
 # %% [markdown]
 # **The derivative.** With $K = X \Sigma X^\top$, $k_i = K_{ii}$ and
@@ -188,19 +201,21 @@ claims.record(
 # only knows $F$ ends in the same place, within {measured}`P1-EOS-BFGS` {claim}`P1-EOS-BFGS`.
 
 # %% tags=["hide-input"]
-tried = settings.recipe_residual.sel(d0=8)
-claims.record(
-    "P1-EOS-SOLVED",
-    scale=SCALE,
-    value=missing,
-    control=int(np.isnan(tried).sum()),
-    n=sum(one.size for one in problems),
+# Points at which the solver found no solution are masked, and counted.
+problems = [figure4.converged, figure5.converged, settings.set_converged]
+problems += [settings.width_converged, settings.noise_converged]
+problems += [sampled.theory_converged, sampled.released_code_converged]
+missing, tried = sum(int((one == 0).sum()) for one in problems), sum(one.size for one in problems)
+gave_up = int(np.isnan(settings.recipe_residual.sel(d0=8)).sum())
+apart, wrong = (
+    abs(sampled[f"{name}_bfgs_spike"] / sampled.theory_spike - 1)
+    for name in ("theory", "wrong sign")
 )
-
-# %% tags=["hide-input"]
-apart = abs(sampled["theory_bfgs_spike"] / sampled.theory_spike - 1)
-wrong = abs(sampled["wrong sign_bfgs_spike"] / sampled.theory_spike - 1)
-claims.record("P1-EOS-BFGS", scale=SCALE, value=apart.max(), control=wrong.min(), n=apart.size)
+solved_by = [figure4, figure5, settings, sampled]
+(
+    judge("P1-EOS-SOLVED", of=solved_by, value=missing, control=gave_up, n=tried),
+    judge("P1-EOS-BFGS", of=sampled, value=apart.max(), control=wrong.min(), n=apart.size),
+)
 
 # %% [markdown]
 # ## Figure 4: two classes
@@ -208,38 +223,13 @@ claims.record("P1-EOS-BFGS", scale=SCALE, value=apart.max(), control=wrong.min()
 # The released code solves something else: its label term is $-\sigma^2 D D^\top$ with an
 # $N \times N$ matrix $D$ (the [audit](../../book/audit) tells how). Below, the theory is drawn beside it.
 
-# %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig, axes = plt.subplots(1, 2, sharey=True, figsize=(8.4, 3.6))
-    greens, oranges = (
-        figures.shades(figures.COLOURS[c], figure4.sizes["N"]) for c in ("eos", "released")
-    )
-    for ax, width, panel in zip(axes, figure4.width.values, "ab", strict=True):
-        for N, green, orange in zip(figure4.N.values, greens, oranges, strict=True):
-            at = {"N": N, "width": width}
-            figures.curves(
-                ax, released4.nc1.sel(at), x="d0", color=orange, linestyle="--", marker="."
-            )
-            figures.curves(ax, theory4.nc1.sel(at), x="d0", color=green, label=f"$N$ = {N}")
-        figures.curves(
-            ax,
-            figure4.nngp.isel(N=-1),
-            x="d0",
-            color=figures.COLOURS["nngp"],
-            linestyle=":",
-            marker="",
-            label="NNGP",
-        )
-        ax.plot([], [], "--", color=figures.COLOURS["released"], label="released")
-        figures.dimension_axis(ax, figure4.d0.values)
-        ax.set_title(f"({panel}) $d_1$ = {width:g}")
-    axes[0].set_ylabel(r"$\log_{10}\,\mathcal{NC}_1$")
-    axes[1].legend(loc="lower right")
+# %% tags=["remove-output"]
+shown = figure4[["nc1", "nngp", "converged"]].assign_attrs(figure4.attrs)
 figures.save(
-    fig,
+    figures.kothapalli2025.figure4(shown),
     "p1-fig4",
     scale=SCALE,
-    data=figure4[["nc1", "nngp", "converged"]].assign_attrs(figure4.attrs),
+    data=shown,
     alt="Two panels, widths 2,000 and 500: log NC1 of the kernel of the Equations of State against input "
     "dimension, one curve for each N. The textbook curves lie below the dotted NNGP curve, further at "
     "width 500 and for larger N; the dashed curves of the released equations lie between the two.",
@@ -261,23 +251,23 @@ figures.save(
 # {claim}`P1-F4-N`.
 
 # %% tags=["hide-input"]
-means, n = drop4.mean("repeat"), drop4.sizes["repeat"]
-claims.record(
-    "P1-F4", scale=SCALE, value=means.max(), control=drop_released4.mean("repeat").max(), n=n
+mean4, several = figure4.mean("repeat"), slice(2, None)
+drop = (figure4.nc1 - figure4.nngp).mean("repeat")
+lead = (figure4.nc1.sel(width=500) - figure4.nc1.sel(width=2000)).mean("repeat")
+both = ("theory", "released_code")
+(theory, released), (lead_theory, lead_released) = (
+    [one.sel(source=s).max() for s in both] for one in (drop, lead)
 )
-
-# %% tags=["hide-input"]
-value, control = (
-    (one.nc1.sel(width=500) - one.nc1.sel(width=2000)).mean("repeat").max()
-    for one in (theory4, released4)
-)
-claims.record("P1-F4-WIDTH", scale=SCALE, value=value, control=control, n=n)
-
-# %% tags=["hide-input"]
-steps = means.sel(width=500, d0=several).diff("N")
-dims = means.sel(width=500, d0=several).diff("d0")
-if steps.size:
-    display(claims.record("P1-F4-N", scale=SCALE, value=steps.max(), control=dims.max(), n=n))
+narrow = drop.sel(source="theory", width=500, d0=several)
+by_size, by_dim = narrow.diff("N"), narrow.diff("d0")
+found = [
+    judge("P1-F4", of=figure4, value=theory, control=released, over="repeat"),
+    judge("P1-F4-WIDTH", of=figure4, value=lead_theory, control=lead_released, over="repeat"),
+]
+if by_size.size:
+    value, control = by_size.max(), by_dim.max()
+    found.append(judge("P1-F4-N", of=figure4, value=value, control=control, over="repeat"))
+found
 
 # %% [markdown]
 # ## The mechanism: a spike along the classes
@@ -290,41 +280,17 @@ if steps.size:
 # effect is set by how much the data weigh against the prior: by $1/d_1$, by $N$, and by the noise.
 
 # %% tags=["hide-input"]
-spikes, rests = (theory4[x].sel(d0=several).mean("repeat") for x in ("spike", "rest"))
-claims.record("P1-EOS-SPIKE", scale=SCALE, value=spikes.min(), control=rests.max(), n=n)
+along, rest = (mean4[x].sel(source="theory", d0=several) for x in ("spike", "rest"))
+judge("P1-EOS-SPIKE", of=figure4, value=along.min(), control=rest.max(), over="repeat")
 
-# %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig, axes = plt.subplots(1, 3, figsize=(10.2, 3.3))
-    tints = figures.shades(figures.COLOURS["eos"], figure4.sizes["N"])
-    for N, tint in zip(figure4.N.values, tints, strict=True):
-        here = theory4.sel(N=N, width=500)
-        figures.curves(axes[0], here.spike, x="d0", color=tint, label=f"along, $N$ = {N}")
-    figures.curves(
-        axes[0], here.rest, x="d0", color=figures.COLOURS["data"], label="other directions"
-    )
-    figures.dimension_axis(axes[0], figure4.d0.values)
-    axes[0].set_title("variance of the weights, $d_1$ = 500")
-    for ax, axis, label in (
-        (axes[1], "width", "hidden units $d_1$"),
-        (axes[2], "noise", r"noise $\sigma^2$"),
-    ):
-        line = settings[f"{axis}_nc1"] - settings.line_nngp
-        figures.curves(ax, line, x=axis, color=figures.COLOURS["eos"])
-        ax.axhline(0, color=figures.COLOURS["nngp"], linestyle=":")
-        ax.set(xscale="log", xlabel=label)
-        ax.minorticks_off()
-    axes[1].set_title(r"$\log_{10}\,\mathcal{NC}_1$ minus NNGP")
-    axes[2].set_title("the same")
-    axes[0].axhline(1, color=figures.COLOURS["nngp"], linestyle=":")
-    axes[0].legend()
+# %% tags=["remove-output"]
+shown = settings[["width_nc1", "noise_nc1", "line_nngp", "width_spike", "noise_spike"]]
+shown = shown.assign_attrs(settings.attrs)
 figures.save(
-    fig,
+    figures.kothapalli2025.mechanism(figure4, shown),
     "p1-eos-mechanism",
     scale=SCALE,
-    data=settings[
-        ["width_nc1", "noise_nc1", "line_nngp", "width_spike", "noise_spike"]
-    ].assign_attrs(settings.attrs),
+    data=shown,
     alt="Left: the variance of the weights along the class direction lies above one and grows with N, "
     "that of other directions just below one. Middle: the change of log NC1 from the NNGP kernel goes "
     "to zero as the width grows. Right: it goes to zero as the noise grows to one.",
@@ -343,9 +309,8 @@ figures.save(
 
 # %% tags=["hide-input"]
 quiet = (settings.noise_nc1 - settings.line_nngp).mean("repeat")
-claims.record(
-    "P1-EOS-NOISE", scale=SCALE, value=quiet.isel(noise=-1), control=quiet.isel(noise=0), n=n
-)
+loud, little = quiet.isel(noise=-1), quiet.isel(noise=0)
+judge("P1-EOS-NOISE", of=settings, value=loud, control=little, over="repeat")
 
 # %% [markdown]
 # ### Labels dealt out at random
@@ -355,12 +320,13 @@ claims.record(
 
 # %% tags=["hide-input"]
 by_set = settings.set_nc1.mean("repeat")
-shuffled = by_set.sel(set="D1, labels dealt out") - by_set.sel(set="D1")
-seen, unseen = (shuffled.sel(source=s) for s in ("theory", "released_code"))
-claims.record("P1-EOS-SHUF", scale=SCALE, value=seen.min(), control=unseen.min(), n=n)
-
-# %% tags=["hide-input"]
-claims.record("P1-EOS-BCAST", scale=SCALE, value=abs(unseen).max(), control=abs(seen).min(), n=n)
+change = by_set.sel(set="D1, labels dealt out") - by_set.sel(set="D1")
+seen, unseen = (change.sel(source=s) for s in ("theory", "released_code"))
+least, most = abs(seen).min(), abs(unseen).max()
+(
+    judge("P1-EOS-SHUF", of=settings, value=seen.min(), control=unseen.min(), over="repeat"),
+    judge("P1-EOS-BCAST", of=settings, value=most, control=least, over="repeat"),
+)
 
 # %% [markdown]
 # Where a solution was found, NC1 of the kernel rises by at least {measured}`P1-EOS-SHUF` {claim}`P1-EOS-SHUF`: it now has to fit
@@ -374,48 +340,14 @@ claims.record("P1-EOS-BCAST", scale=SCALE, value=abs(unseen).max(), control=abs(
 # linearly separable. The released code also has four classes at $-6, -2, 2, 6$ times $\one$ with the
 # targets $-3, -1, 1, 3$. Is it the theory that diverges, or the solver?
 
-# %% tags=["hide-input", "remove-output"]
-names = list(settings["set"].values)
-with figures.style():
-    fig, axes = plt.subplots(1, len(names), figsize=(12.5, 2.9))
-    for ax, name in zip(axes, names, strict=True):
-        here = settings.sel(set=name)
-        figures.curves(
-            ax, here.set_nngp, x="d0", color=figures.COLOURS["nngp"], linestyle=":", label="NNGP"
-        )
-        for source, label, colour in (
-            ("released_code", "released", "released"),
-            ("theory", "EoS", "eos"),
-        ):
-            figures.curves(
-                ax,
-                here.set_nc1.sel(source=source),
-                x="d0",
-                color=figures.COLOURS[colour],
-                label=label,
-            )
-        failed = here.recipe_residual.isnull() & (here.d0 == 8)
-        level = here.set_nc1.sel(source="theory").mean("repeat")
-        ax.plot(
-            here.d0[failed],
-            level[failed],
-            "x",
-            color="#1b2a38",
-            markersize=9,
-            label="published solver fails",
-        )
-        figures.dimension_axis(ax, here.d0.values, "$d_0$")
-        ax.set_title(name.replace(", labels", ",\nlabels"))
-    axes[0].set_ylabel(r"$\log_{10}\,\mathcal{NC}_1$")
-    handles = axes[names.index("four classes")].get_legend_handles_labels()
-    fig.legend(*handles, loc="outside lower center", ncols=4)
+# %% tags=["remove-output"]
+shown = settings[["set_nc1", "set_nngp", "set_converged", "set_spike", "recipe_residual"]]
+shown = shown.assign_attrs(settings.attrs)
 figures.save(
-    fig,
+    figures.kothapalli2025.eos_sets(shown),
     "p1-eos-sets",
     scale=SCALE,
-    data=settings[
-        ["set_nc1", "set_nngp", "set_converged", "set_spike", "recipe_residual"]
-    ].assign_attrs(settings.attrs),
+    data=shown,
     alt="Five panels of log NC1 against input dimension for D1, wide, imbalanced and four classes and "
     "for D1 with labels dealt out. The Equations of State lie below the NNGP kernel except on four "
     "classes from eight dimensions on and for random labels, where they lie well above it; crosses "
@@ -444,20 +376,19 @@ figures.save(
 # Unequal classes need no such story: the kernel falls as for equal ones.
 
 # %% tags=["hide-input"]
-fair = settings.apart.sel(set=names[:-1])
-both = settings.set_spike.sel(set=names[:-1]).isel(repeat=0)
+own_labels, high = list(settings["set"].values[:-1]), slice(8, None)
+apart = settings.apart.sel(set=own_labels)
+both = settings.set_spike.sel(set=own_labels).isel(repeat=0)
 other = abs(both.sel(source="released_code") / both.sel(source="theory") - 1)
-claims.record("P1-EOS-UNIQ", scale=SCALE, value=fair.max(), control=other.max(), n=fair.size)
-
-# %% tags=["hide-input"]
 rise = (by_set - settings.set_nngp.mean("repeat")).sel(set="four classes", source="theory")
-high = slice(8, None)
-claims.record("P1-EOS-4CL", scale=SCALE, value=rise.sel(d0=high).min(), control=rise.sel(d0=2), n=n)
-
-# %% tags=["hide-input"]
-along = settings.set_spike.sel(source="theory", d0=high).mean("repeat").max("d0")
-value, control = (along.sel(set=s) for s in ("four classes", "D1"))
-claims.record("P1-EOS-4CL-U", scale=SCALE, value=value, control=control, n=n)
+top = settings.set_spike.sel(source="theory", d0=high).mean("repeat").max("d0")
+lowest, plane = rise.sel(d0=high).min(), rise.sel(d0=2)
+four, two = (top.sel(set=name) for name in ("four classes", "D1"))
+(
+    judge("P1-EOS-UNIQ", of=settings, value=apart.max(), control=other.max(), n=apart.size),
+    judge("P1-EOS-4CL", of=settings, value=lowest, control=plane, over="repeat"),
+    judge("P1-EOS-4CL-U", of=settings, value=four, control=two, over="repeat"),
+)
 
 # %% [markdown]
 # ## Figure 5: all kernels and the network on wide classes
@@ -465,36 +396,13 @@ claims.record("P1-EOS-4CL-U", scale=SCALE, value=value, control=control, n=n)
 # Classes of standard deviation 2 overlap in few dimensions. The network has 500 hidden units and the
 # published training: 1,000 steps of size $10^{-3}$. It is trained on the same draws.
 
-# %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig, axes = plt.subplots(
-        1,
-        figure5.sizes["N"],
-        sharey=True,
-        figsize=(2.7 * figure5.sizes["N"] + 0.4, 3.3),
-        squeeze=False,
-    )
-    for ax, N in zip(axes[0], figure5.N.values, strict=True):
-        here = figure5.sel(N=N, width=500)
-        looks = {
-            "NNGP": (here.nngp, "nngp"),
-            "NTK": (here.ntk, "ntk"),
-            "EoS": (here.nc1.sel(source="theory"), "eos"),
-            "EoS, released": (here.nc1.sel(source="released_code"), "released"),
-        }
-        for label, (values, colour) in looks.items():
-            figures.curves(ax, values, x="d0", color=figures.COLOURS[colour], label=label)
-        for one in trained.network.sel(N=[N]) if N in trained.N else ():
-            figures.curves(ax, one, x="d0", color=figures.COLOURS["network"], label="network")
-        figures.dimension_axis(ax, here.d0.values)
-        ax.set_title(f"$N$ = {N}")
-    axes[0, 0].set_ylabel(r"$\log_{10}\,\mathcal{NC}_1$")
-    axes[0, 0].legend()
+# %% tags=["remove-output"]
+shown = figure5[["nc1", "nngp", "ntk"]].merge(trained, join="outer").assign_attrs(figure5.attrs)
 figures.save(
-    fig,
+    figures.kothapalli2025.figure5(shown),
     "p1-fig5",
     scale=SCALE,
-    data=figure5[["nc1", "nngp", "ntk"]].merge(trained, join="outer").assign_attrs(figure5.attrs),
+    data=shown,
     alt="Log NC1 against input dimension on wide classes, a panel for each N. The NTK is highest, the "
     "network lies on the NNGP kernel, the released equations lie just below, the textbook Equations "
     "of State well below, with a distance that grows with N.",
@@ -516,12 +424,13 @@ figures.save(
 mean5 = figure5.sel(width=500).mean("repeat")
 network = trained.network.mean("repeat").reindex(N=mean5.N.values)
 rivals = np.fmax(np.fmax(mean5.nngp, mean5.nc1.sel(source="theory")), network.fillna(-np.inf))
-value, control = ((one - rivals).min() for one in (mean5.ntk, mean5.nngp))
-claims.record("P1-F5", scale=SCALE, value=value, control=control, n=trained.sizes["repeat"])
-
-# %% tags=["hide-input"]
-value, control = ((mean5.nc1.sel(source=s) - network).max() for s in ("theory", "released_code"))
-claims.record("P1-F5-GAP", scale=SCALE, value=value, control=control, n=trained.sizes["repeat"])
+ahead, behind = ((one - rivals).min() for one in (mean5.ntk, mean5.nngp))
+near, nearer = ((mean5.nc1.sel(source=s) - network).max() for s in ("theory", "released_code"))
+pair = [trained, figure5]
+(
+    judge("P1-F5", of=pair, value=ahead, control=behind, over="repeat"),
+    judge("P1-F5-GAP", of=pair, value=near, control=nearer, over="repeat"),
+)
 
 # %% [markdown]
 # (p1-eos-referee)=
@@ -533,79 +442,9 @@ claims.record("P1-F5-GAP", scale=SCALE, value=value, control=control, n=trained.
 # gradient descent. The sets are small enough for $N < d_1$, and $\sigma^2 = 10^{-2}$, so that
 # chains mix. Standard errors are those of batch means.
 
-# %% tags=["hide-input", "remove-output"]
-points = np.arange(sampled.sizes["point"])
-ticks = [
-    f"$N$ = {int(N)}\n$d_0$ = {int(d0)}\n$d_1$ = {int(d1)}"
-    for N, d0, d1 in zip(sampled.N, sampled.d0, sampled.d1, strict=True)
-]
-rivals = {
-    "theory": ("$-\\sigma^{-4}$ (EoS)", "eos", "o"),
-    "wrong sign": ("$+\\sigma^{-4}$", "ntk", "v"),
-    "power -2": ("$-\\sigma^{-2}$", "data", "s"),
-    "power 2": ("$-\\sigma^{2}$", "released", "D"),
-}
-with figures.style():
-    fig, axes = plt.subplots(1, 3, figsize=(12, 3.7))
-    for k, (name, (label, colour, mark)) in enumerate(rivals.items()):
-        axes[0].plot(
-            points + 0.07 * k,
-            sampled[f"{name}_bfgs_spike"],
-            mark,
-            color=figures.COLOURS[colour],
-            label=label,
-        )
-    bars = {"fmt": "_", "color": "#1b2a38", "markersize": 13, "label": "sampled"}
-    axes[0].errorbar(points - 0.1, sampled.spike, 2 * sampled.spike_error, **bars)
-    axes[0].axhline(1, color=figures.COLOURS["nngp"], linestyle=":")
-    axes[0].set_title(r"spike $d_0\, u^\top \Sigma u$")
-    for k, (name, label, colour, mark) in enumerate(
-        (
-            ("theory_nc1", "EoS", "eos", "o"),
-            ("gaussian_nc1", "Gaussian weights, $d_1$ units", "data", "s"),
-            ("mean_field_nc1", "mean field, any shape", "theory", "D"),
-        )
-    ):
-        relative = sampled[name] / sampled.nngp_nc1
-        axes[1].plot(points + 0.07 * k, relative, mark, color=figures.COLOURS[colour], label=label)
-    bars["label"] = "sampled"
-    axes[1].errorbar(
-        points - 0.1,
-        sampled.nc1 / sampled.nngp_nc1,
-        2 * sampled.nc1_error / sampled.nngp_nc1,
-        **bars,
-    )
-    axes[1].axhline(1, color=figures.COLOURS["nngp"], linestyle=":")
-    axes[1].set(title=r"$\mathcal{NC}_1$ relative to NNGP", ylim=(0, None))
-    for ax in axes[:2]:
-        ax.set_xticks(points, ticks)
-        ax.set_xlim(-0.5, len(points) - 0.5)
-        ax.legend()
-    ladder = sampled.ladder
-    axes[2].plot(
-        ladder,
-        sampled.mean_field_drift / sampled.eos_drift,
-        "o-",
-        color=figures.COLOURS["eos"],
-        label="change of the spike",
-    )
-    axes[2].plot(
-        ladder,
-        sampled.mean_field_drop / sampled.eos_drop,
-        "D-",
-        color=figures.COLOURS["theory"],
-        label=r"fall of $\mathcal{NC}_1$",
-    )
-    axes[2].axhline(1, color=figures.COLOURS["data"], linestyle=":")
-    axes[2].set(
-        xscale="log",
-        xlabel="hidden units $d_1$",
-        title="mean field, any shape, over EoS",
-        ylim=(0.5, None),
-    )
-    axes[2].legend()
+# %% tags=["remove-output"]
 figures.save(
-    fig,
+    figures.kothapalli2025.sampling(sampled),
     "p1-eos-sampling",
     scale=SCALE,
     data=sampled,
@@ -636,26 +475,26 @@ moved = sampled.spike - 1
 ratio, wrong, weak = (
     moved / (sampled[f"{name}_bfgs_spike"] - 1) for name in ("theory", "wrong sign", "power -2")
 )
-worst = int(ratio.values.argmin())
-claims.record(
-    "P1-EOS-SIGN",
-    scale=SCALE,
-    value=ratio.min(),
-    control=wrong.min(),
-    spread=(sampled.spike_error / (sampled.theory_spike - 1))[worst],
-    n=ratio.size,
-)
-
-# %% tags=["hide-input"]
+error = sampled.spike_error / (sampled.theory_spike - 1)
 wide = sampled.d1 >= min(200, int(sampled.d1.max()))
-off = abs(ratio[wide] - 1)
-claims.record(
-    "P1-EOS-POWER",
-    scale=SCALE,
-    value=ratio[wide][int(off.values.argmax())],
-    control=weak[wide][int(abs(weak[wide] - 1).values.argmin())],
-    spread=(sampled.spike_error / (sampled.theory_spike - 1))[wide].max(),
-    n=int(wide.sum()),
+off, off_weak = (abs(one[wide] - 1).values for one in (ratio, weak))
+(
+    judge(
+        "P1-EOS-SIGN",
+        of=sampled,
+        value=ratio.min(),
+        control=wrong.min(),
+        spread=error[int(ratio.values.argmin())],
+        n=ratio.size,
+    ),
+    judge(
+        "P1-EOS-POWER",
+        of=sampled,
+        value=ratio[wide][int(off.argmax())],
+        control=weak[wide][int(off_weak.argmin())],
+        spread=error[wide].max(),
+        n=int(wide.sum()),
+    ),
 )
 
 # %% [markdown]
@@ -667,24 +506,22 @@ claims.record(
 # {measured}`P1-EOS-MF.control` at best. So it is step 3: **the Gaussian form of the weights.**
 
 # %% tags=["hide-input"]
-fall = {x: sampled.nngp_nc1 - sampled[x] for x in ("nc1", "theory_nc1", "gaussian_nc1")}
-more = fall["nc1"] / fall["theory_nc1"]
-claims.record(
-    "P1-EOS-DROP",
-    scale=SCALE,
-    value=more.min(),
-    control=(fall["gaussian_nc1"] / fall["theory_nc1"]).min(),
-    spread=(sampled.nc1_error / fall["theory_nc1"]).max(),
-    n=more.size,
-)
-
-# %% tags=["hide-input"]
+falls = {x: sampled.nngp_nc1 - sampled[f"{x}nc1"] for x in ("", "theory_", "gaussian_")}
+more, same_width = (falls[x] / falls["theory_"] for x in ("", "gaussian_"))
 score, gauss = (
     abs(sampled.nc1 - sampled[f"{name}_nc1"]) / sampled.nc1_error
     for name in ("mean_field", "theory")
 )
-claims.record(
-    "P1-EOS-MF", scale=SCALE, value=score.max(), control=gauss.min(), n=int(score.count())
+(
+    judge(
+        "P1-EOS-DROP",
+        of=sampled,
+        value=more.min(),
+        control=same_width.min(),
+        spread=(sampled.nc1_error / falls["theory_"]).max(),
+        n=more.size,
+    ),
+    judge("P1-EOS-MF", of=sampled, value=score.max(), control=gauss.min(), n=int(score.count())),
 )
 
 # %% [markdown]
@@ -707,72 +544,27 @@ claims.record(
 
 # %% tags=["hide-input"]
 logs = np.log(sampled.eos_drift - sampled.mean_field_drift), np.log(sampled.mean_field_drift)
-value, control = (np.polyfit(np.log(ladder.values[-3:]), one.values[-3:], 1)[0] for one in logs)
-claims.record("P1-EOS-FIRST", scale=SCALE, value=value, control=control, n=3)
-
-# %% tags=["hide-input"]
-last = sampled.isel(ladder=-1)
-claims.record(
-    "P1-EOS-SHAPE",
-    scale=SCALE,
-    value=last.mean_field_drop / last.eos_drop,
-    control=last.mean_field_drift / last.eos_drift,
-    n=1,
+units, last = np.log(sampled.ladder.values[-3:]), sampled.isel(ladder=-1)
+power, first = (np.polyfit(units, one.values[-3:], 1)[0] for one in logs)
+drop, drift = (last[f"mean_field_{x}"] / last[f"eos_{x}"] for x in ("drop", "drift"))
+(
+    judge("P1-EOS-FIRST", of=sampled, value=power, control=first, n=3),
+    judge("P1-EOS-SHAPE", of=sampled, value=drop, control=drift, n=1),
 )
 
 # %% [markdown]
 # ## Everything on one axis
 
-# %% tags=["hide-input", "remove-output"]
+# %% tags=["remove-output"]
 N = int(shallow.N[0])
-left = figure4.sel(N=N, width=500) if N in figure4.N else figure4.isel(N=0).sel(width=500)
-net = shallow.sel(activation="erf", N=N).isel(width=0, target=0, epoch=-1)
-with figures.style():
-    fig, axes = plt.subplots(1, 2, sharey=True, figsize=(9.2, 3.6))
-    figures.curves(
-        axes[0], left.ntk - left.nngp, x="d0", color=figures.COLOURS["ntk"], label="NTK"
-    )
-    figures.curves(
-        axes[0], net.nc1 - net.nngp, x="d0", color=figures.COLOURS["network"], label="SGD network"
-    )
-    for source, label, colour in (
-        ("released_code", "EoS, released", "released"),
-        ("theory", "EoS", "eos"),
-    ):
-        figures.curves(
-            axes[0],
-            left.nc1.sel(source=source) - left.nngp,
-            x="d0",
-            color=figures.COLOURS[colour],
-            label=label,
-        )
-    figures.dimension_axis(axes[0], left.d0.values)
-    axes[0].set_title(rf"$N$ = {N}, $d_1$ = 500, $\sigma^2 = 10^{{-6}}$")
-    axes[0].set_ylabel(r"$\log_{10}\,\mathcal{NC}_1$ minus NNGP")
-    for name, label, colour, mark in (
-        ("ntk_nc1", "NTK", "ntk", "o"),
-        ("released_code_nc1", "EoS, released", "released", "o"),
-        ("theory_nc1", "EoS", "eos", "o"),
-        ("nc1", "sampled network", "data", "D"),
-    ):
-        axes[1].plot(
-            points,
-            np.log10(sampled[name] / sampled.nngp_nc1),
-            mark,
-            color=figures.COLOURS[colour],
-            label=label,
-        )
-    axes[1].set_xticks(points, ticks)
-    axes[1].set_xlim(-0.5, len(points) - 0.5)
-    axes[1].set_title(r"$\sigma^2 = 10^{-2}$")
-    for ax in axes:
-        ax.axhline(0, color=figures.COLOURS["nngp"], linestyle=":")
-        ax.legend()
+N = N if N in figure4.N else int(figure4.N[0])
+kernels_here = figure4.sel(N=N, width=500)
+network = shallow.sel(activation="erf").isel(N=0, width=0, target=0, epoch=-1)
 figures.save(
-    fig,
+    figures.kothapalli2025.everything(kernels_here, network, sampled),
     "p1-eos-all",
     scale=SCALE,
-    data=left[["nc1", "nngp", "ntk"]].assign_attrs(figure4.attrs),
+    data=kernels_here[["nc1", "nngp", "ntk"]].assign_attrs(figure4.attrs),
     alt="Log NC1 minus that of the NNGP kernel. Left, against input dimension: NTK above zero, the "
     "network trained by gradient descent at zero, the released equations just below, the Equations of "
     "State clearly below. Right, for the sampled settings: the sampled network lies lowest, much "
@@ -807,23 +599,12 @@ figures.save(
 # in eight dimensions. That it always passes is more than can be said {claim}`P1-EOS-TOL`.
 
 # %% tags=["hide-input"]
-true = sampled.theory_spike - 1
-claims.record(
-    "P1-EOS-PREF",
-    scale=SCALE,
-    value=abs((sampled["power 2_bfgs_spike"] - 1) / true).max(),
-    control=abs((sampled["theory_bfgs_spike"] - 1) / true).min(),
-    n=true.size,
-)
-
-# %% tags=["hide-input"]
-start = figure4.first_gap
-claims.record(
-    "P1-EOS-TOL",
-    scale=SCALE,
-    value=start.isel(d0=-1).max(),
-    control=start.sel(d0=8).min(),
-    n=start.isel(d0=-1).size,
+true, start = sampled.theory_spike - 1, figure4.first_gap
+faint, own = (abs((sampled[f"{x}_bfgs_spike"] - 1) / true) for x in ("power 2", "theory"))
+many, eight = start.isel(d0=-1), start.sel(d0=8)
+(
+    judge("P1-EOS-PREF", of=sampled, value=faint.max(), control=own.min(), n=true.size),
+    judge("P1-EOS-TOL", of=figure4, value=many.max(), control=eight.min(), n=many.size),
 )
 
 # %% [markdown]
@@ -843,3 +624,13 @@ claims.record(
 #
 # ```{verdicts}
 # ```
+#
+# ## Your turn
+#
+# The kernel of the lesson was that of a narrow network. Give it more units: how wide must it be until it has
+# forgotten the data, and is the NNGP kernel again? Or raise the noise.
+
+# %% tags=["your-turn"]
+for units in (10.0, 100.0, 1000.0, 10_000.0):
+    wider = eos.solve(X, targets, width=units, noise_var=1e-2)
+    print(f"{units:6g} {metrics.kernel_nc1(wider.kernel, y, num_classes=2).ratio:.3f}")

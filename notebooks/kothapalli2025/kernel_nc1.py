@@ -34,22 +34,48 @@
 # %% tags=["parameters"]
 SCALE = "quick"
 
-# %% tags=["hide-input", "remove-output"]
+# %% [markdown]
+# ## In a few lines
+#
+# Draw two Gaussian classes of unequal size in the plane. NC1 of the inputs, by their covariances, and NC1 read
+# off their Gram matrix are one number.
+
+# %% tags=["lesson"]
 import jax
 
 jax.config.update("jax_enable_x64", True)
+from ncutils import data, kernels, metrics
 
+X, y = data.two_gaussians(sizes=(20, 60), dim=2, key=jax.random.key(0))
+features_nc1 = metrics.nc1(X, y, num_classes=2)
+features_nc1.round(4), metrics.kernel_nc1(X @ X.T, y, num_classes=2).ratio.round(4)
+
+# %% [markdown]
+# Now the kernel of an infinitely wide network, of which there are no features. First by the definition, then by
+# the formula of the released code, which weights both classes alike: it is another number.
+
+# %% tags=["lesson"]
+Q = kernels.nngp(X, activation="erf")
+exact = metrics.kernel_nc1(Q, y, num_classes=2)
+released = metrics.kernel_nc1(Q, y, num_classes=2, weighting="as_printed")
+exact.ratio.round(4), released.ratio.round(4)
+
+# %% [markdown]
+# The rest of the page does this at the paper's size. These are its results, with the case that made each and
+# how long it took.
+
+# %%
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
-import xarray as xr
 
-from ncutils import data, figures, metrics
+from ncutils import figures
 from ncutils.records import claims, results
 
 features = results.load("kothapalli2025/kernel_nc1/random_features", scale=SCALE)
 imbalance = results.load("kothapalli2025/kernel_nc1/imbalance", scale=SCALE)
 digits = results.load("kothapalli2025/kernel_nc1/digits", scale=SCALE)
+judge = claims.at(SCALE)
+[results.origin(ds) for ds in (features, imbalance, digits)]
 
 # %% [markdown]
 # ## The formula and its proof
@@ -144,25 +170,13 @@ digits = results.load("kothapalli2025/kernel_nc1/digits", scale=SCALE)
 
 # %% tags=["hide-input"]
 error = abs(features.trace - features.trace.sel(route="features")).max(("repeat", "part"))
-balanced, unbalanced = (
-    error.sel(sizes=["40/40", "30/30/30"]),
-    error.sel(sizes=["20/60", "10/20/60"]),
-)
-claims.record(
-    "P1-T41",
-    scale=SCALE,
-    value=balanced.sel(route=["exact", "as_printed"]).max(),
-    control=balanced.sel(route="without_diagonal").max(),
-    n=features.sizes["repeat"],
-)
-
-# %% tags=["hide-input"]
-claims.record(
-    "P1-T41x",
-    scale=SCALE,
-    value=unbalanced.sel(route="exact").max(),
-    control=unbalanced.sel(route="as_printed").max(),
-    n=features.sizes["repeat"],
+even, uneven = error.sel(sizes=["40/40", "30/30/30"]), error.sel(sizes=["20/60", "10/20/60"])
+right = even.sel(route=["exact", "as_printed"]).max()
+broken = even.sel(route="without_diagonal").max()
+right_any, printed = (uneven.sel(route=route).max() for route in ("exact", "as_printed"))
+(
+    judge("P1-T41", of=features, value=right, control=broken, over="repeat"),
+    judge("P1-T41x", of=features, value=right_any, control=printed, over="repeat"),
 )
 
 # %% [markdown]
@@ -191,21 +205,14 @@ claims.record(
 # {claim}`P1-T41-NEG`.
 
 # %% tags=["hide-input"]
-rng, y = (
-    np.random.default_rng(0),
-    jnp.repeat(jnp.arange(2), jnp.array([20, 60]), total_repeat_length=80),
-)
+rng, labels = np.random.default_rng(0), jnp.repeat(jnp.arange(2), np.array([20, 60]))
 noise = [part - part.mean(axis=0) for part in (rng.normal(size=(20, 8)), rng.normal(size=(60, 8)))]
 H = jnp.asarray(np.concatenate([noise[0], noise[1] + rng.normal(size=8)]))
-exact, code = (
-    metrics.kernel_nc1(H @ H.T, y, num_classes=2, weighting=w) for w in ("exact", "as_printed")
+true, code = (
+    metrics.kernel_nc1(H @ H.T, labels, num_classes=2, weighting=w).between
+    for w in ("exact", "as_printed")
 )
-claims.record(
-    "P1-T41-NEG",
-    scale=SCALE,
-    value=code.between / exact.between,
-    control=exact.between / exact.between,
-)
+judge("P1-T41-NEG", value=code / true, control=true / true)
 
 # %% [markdown]
 # **Opposite directions.** The paper's data are two Gaussian classes with means $-\mu$ and $\mu$. There
@@ -233,34 +240,14 @@ claims.record(
 # the definition and that of the kernels from the code's formula, so a panel with unequal classes puts
 # two measures on one axis.
 
-# %% tags=["hide-input", "remove-output"]
+# %% tags=["remove-output"]
 share = imbalance.share
-law = xr.Dataset(
-    {
-        "exact": -np.log10(2 * (share**2 + (1 - share) ** 2)),
-        "as_printed": -np.log10(4 * share * (1 - share)),
-    }
+shown = imbalance.assign(
+    exact_law=-np.log10(2 * (share**2 + (1 - share) ** 2)),
+    as_printed_law=-np.log10(4 * share * (1 - share)),
 )
-moved = imbalance.log10_nc1 - imbalance.log10_nc1.isel(sizes=0).mean("repeat")
-looks = {"exact": ("nngp", "definition"), "as_printed": ("released", "released formula")}
-with figures.style():
-    fig, axes = plt.subplots(1, imbalance.sizes["d0"], sharey=True, figsize=(9.2, 2.9))
-    for ax, d0 in zip(axes, imbalance.d0.values, strict=True):
-        for formula, (colour, label) in looks.items():
-            here = moved.sel(kernel="nngp_erf", d0=d0, formula=formula).assign_coords(
-                sizes=share.values
-            )
-            figures.curves(
-                ax, here, x="sizes", label=label, color=figures.COLOURS[colour], linestyle="none"
-            )
-            ax.plot(share, law[formula], color=figures.COLOURS[colour], linewidth=1)
-        ax.set(title=f"$d_0$ = {d0}", xlabel="smaller class", xticks=[0.125, 0.25, 0.375, 0.5])
-        ax.set_xticklabels(["1/8", "1/4", "3/8", "1/2"])
-    axes[-1].legend(loc="lower right")
-    axes[0].set_ylabel(r"change of $\log_{10}\,\mathcal{NC}_1$")
-shown = imbalance.assign(exact_law=law.exact, as_printed_law=law.as_printed)
 figures.save(
-    fig,
+    figures.kothapalli2025.imbalance(shown),
     "p1-imbalance",
     scale=SCALE,
     data=shown,
@@ -288,28 +275,20 @@ figures.save(
 # dimension, which shows what that noise does to the released formula.
 
 # %% tags=["hide-input"]
+moved = imbalance.log10_nc1 - imbalance.log10_nc1.isel(sizes=0).mean("repeat")
 kept = moved.sel(kernel=["nngp_erf", "ntk_erf", "nngp_relu", "ntk_relu"])
-gap = abs(kept.mean("repeat") - law.to_dataarray("formula"))
-cross = abs(kept.mean("repeat").sel(formula="as_printed") - law.exact)
-error = kept.std("repeat", ddof=1) / kept.sizes["repeat"] ** 0.5
-many = slice(8, None)
-claims.record(
-    "P1-T41-DIR",
-    scale=SCALE,
-    value=gap.sel(d0=many).max(),
-    control=cross.sel(d0=many).max(),
-    spread=error.sel(d0=many).max(),
-    n=kept.sizes["repeat"],
+mean, error = kept.mean("repeat"), kept.std("repeat", ddof=1) / kept.sizes["repeat"] ** 0.5
+laws = shown[["exact_law", "as_printed_law"]].to_dataarray("formula")
+off = abs(mean - laws.assign_coords(formula=["exact", "as_printed"]))
+cross = abs(mean.sel(formula="as_printed") - shown.exact_law)
+whole = {"value": off, "control": cross, "spread": error}
+many, every = (
+    {name: values.sel(d0=d0).max() for name, values in whole.items()}
+    for d0 in (slice(8, None), slice(None))
 )
-
-# %% tags=["hide-input"]
-claims.record(
-    "P1-T41-DIR1",
-    scale=SCALE,
-    value=gap.max(),
-    control=cross.max(),
-    spread=error.max(),
-    n=kept.sizes["repeat"],
+(
+    judge("P1-T41-DIR", of=imbalance, over="repeat", **many),
+    judge("P1-T41-DIR1", of=imbalance, over="repeat", **every),
 )
 
 # %% [markdown]
@@ -330,18 +309,13 @@ claims.record(
 # different classes a negative one. The figure's class sizes could not be recovered; those here are
 # ours.
 
-# %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.1))
-    for ax, panel in zip(axes, features.panel.values, strict=True):
-        sizes, K = [int(n) for n in panel.split("/")], features.kernel.sel(panel=panel)
-        figures.heatmap(ax, K, sizes=sizes, title=panel, vmin=-1, vmax=1)
-        ax.set(xlabel="sample", ylabel="sample")
+# %% tags=["remove-output"]
+shown = features[["kernel", "smallest_signed"]]
 figures.save(
-    fig,
+    figures.kothapalli2025.kernel_maps(shown),
     "p1-fig1",
     scale=SCALE,
-    data=features[["kernel", "smallest_signed"]],
+    data=shown,
     alt="Two heat maps of the erf NNGP kernel, samples sorted by class. Both show two bright diagonal "
     "blocks near plus one and two dark off-diagonal blocks near minus one; with unequal classes the "
     "blocks have unequal widths.",
@@ -356,14 +330,8 @@ figures.save(
 # :::
 
 # %% tags=["hide-input"]
-worst = features.smallest_signed.min(("panel", "repeat"))
-claims.record(
-    "P1-F1",
-    scale=SCALE,
-    value=worst.sel(activation="erf"),
-    control=worst.sel(activation="relu"),
-    n=features.sizes["repeat"],
-)
+erf, relu = (features.smallest_signed.sel(activation=a).min() for a in ("erf", "relu"))
+judge("P1-F1", of=features, value=erf, control=relu, over="repeat")
 
 # %% [markdown]
 # Counting entries between the classes with the opposite sign, the smallest of all entries is
@@ -382,12 +350,13 @@ claims.record(
 
 # %% tags=["hide-input"]
 some = data.balanced_subset(data.load("mnist5k"), 30, key=jax.random.key(0))
-X, y = jnp.asarray(some.flat), jnp.asarray(some.y)
-pixels = jnp.log10(metrics.nc1(X, y, num_classes=10))
+images, named = jnp.asarray(some.flat), jnp.asarray(some.y)
+pixels = jnp.log10(metrics.nc1(images, named, num_classes=10))
 gram, wrong = (
-    jnp.log10(metrics.kernel_nc1(X @ X.T, z, num_classes=10).ratio) for z in (y, jnp.roll(y, 15))
+    jnp.log10(metrics.kernel_nc1(images @ images.T, z, num_classes=10).ratio)
+    for z in (named, jnp.roll(named, 15))
 )
-claims.record("P1-DIG", scale=SCALE, value=gram - pixels, control=wrong - pixels)
+judge("P1-DIG", value=gram - pixels, control=wrong - pixels)
 
 # %% [markdown]
 # **Where depth ends.** Suppose that a kernel has forgotten everything but whether two samples
@@ -420,40 +389,19 @@ claims.record("P1-DIG", scale=SCALE, value=gram - pixels, control=wrong - pixels
 labels = jnp.repeat(jnp.arange(10), 50)
 plain = 2.0 + jnp.eye(500)
 same = 0.1 * (labels[:, None] == labels[None, :])
-found, told = (
+blind, seeing = (
     metrics.kernel_nc1(K, labels, num_classes=10).ratio * 9 / 490 for K in (plain, plain + same)
 )
-claims.record("P1-DEG", scale=SCALE, value=found - 1, control=told - 1)
+judge("P1-DEG", value=blind - 1, control=seeing - 1)
 
-# %% tags=["hide-input", "remove-output"]
-per_class, C = int(digits.per_class), int(digits.classes.max())
-limit = np.log10(C * (per_class - 1) / (C - 1))
-ten = digits.sel(classes=C)
-base = float(ten.log10_pixels.sel(inputs="normalised").mean())
-marks = {"normalised": {"linestyle": "-", "marker": "o"}, "raw": {"linestyle": "--", "marker": "."}}
-with figures.style():
-    fig, axes = plt.subplots(1, 2, sharey=True, figsize=(7.8, 3.2))
-    for ax, activation in zip(axes, ("relu", "erf"), strict=True):
-        for kernel in ("nngp", "ntk"):
-            for inputs, look in marks.items():
-                here = ten.log10_nc1.sel(inputs=inputs, kernel=f"{kernel}_{activation}")
-                name = f"{kernel.upper()}, {inputs}" if activation == "relu" else None
-                figures.curves(
-                    ax, here, x="depth", label=name, color=figures.COLOURS[kernel], **look
-                )
-        ax.axhline(base, color=figures.COLOURS["data"], linewidth=1)
-        ax.axhline(limit, color=figures.COLOURS["theory"], linewidth=1)
-        figures.dimension_axis(ax, ten.depth.values, "hidden layers $L$")
-        ax.set_title({"relu": "ReLU", "erf": "erf"}[activation])
-    axes[1].text(1, limit, "kernel without classes", va="bottom", fontsize=8.5)
-    axes[0].text(ten.depth.max(), base, "pixels", va="top", ha="right", fontsize=8.5)
-    axes[0].legend()
-    axes[0].set_ylabel(r"$\log_{10}\,\mathcal{NC}_1$")
+# %% tags=["remove-output"]
+n, C = int(digits.per_class), int(digits.classes.max())
+shown = digits.sel(classes=C).assign(limit=np.log10(C * (n - 1) / (C - 1)))
 figures.save(
-    fig,
+    figures.kothapalli2025.digits_depth(shown),
     "p1-digits-depth",
     scale=SCALE,
-    data=ten.assign(limit=limit),
+    data=shown,
     alt="Log NC1 of ten classes of digits against the number of hidden layers, for ReLU and erf. All "
     "curves start just above the line of the pixels; those of normalised images rise with depth, for "
     "ReLU and the tangent kernel fastest, towards the line of a kernel without classes.",
@@ -477,41 +425,17 @@ figures.save(
 # classes.
 
 # %% tags=["hide-input"]
-mean = digits.log10_nc1.mean("repeat")
-steps = mean.diff("depth").min(("depth", "kernel", "classes"))
-claims.record(
-    "P1-DEPTH",
-    scale=SCALE,
-    value=steps.sel(inputs="normalised"),
-    control=steps.sel(inputs="raw"),
-    n=digits.sizes["repeat"],
-)
+steps = digits.log10_nc1.mean("repeat").diff("depth").min(("depth", "kernel", "classes"))
+one_norm, raw = (steps.sel(inputs=inputs) for inputs in ("normalised", "raw"))
+judge("P1-DEPTH", of=digits, value=one_norm, control=raw, over="repeat")
 
-# %% tags=["hide-input", "remove-output"]
-even = digits.sel(inputs="normalised")
-depths = [L for L in (1, 2, 5) if L in digits.depth]
-with figures.style():
-    fig, axes = plt.subplots(1, 2, sharey=True, figsize=(7.8, 3.0))
-    for ax, activation in zip(axes, ("relu", "erf"), strict=True):
-        figures.curves(
-            ax, even.log10_pixels, x="classes", label="pixels", color=figures.COLOURS["data"]
-        )
-        for kernel in ("nngp", "ntk"):
-            for L, tint in zip(
-                depths, figures.shades(figures.COLOURS[kernel], len(depths)), strict=True
-            ):
-                here = even.log10_nc1.sel(kernel=f"{kernel}_{activation}", depth=L)
-                figures.curves(
-                    ax, here, x="classes", label=f"{kernel.upper()}, $L$ = {L}", color=tint
-                )
-        ax.set(title={"relu": "ReLU", "erf": "erf"}[activation], xlabel="number of classes $C$")
-    axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
-    axes[0].set_ylabel(r"$\log_{10}\,\mathcal{NC}_1$")
+# %% tags=["remove-output"]
+shown = digits.sel(inputs="normalised")
 figures.save(
-    fig,
+    figures.kothapalli2025.digits_classes(shown),
     "p1-digits-classes",
     scale=SCALE,
-    data=even,
+    data=shown,
     alt="Log NC1 of digits scaled to one norm against the number of classes from two to ten, for ReLU "
     "and erf. Pixels lie lowest; kernels of greater depth and tangent kernels lie higher at every "
     "number of classes.",
@@ -536,4 +460,20 @@ figures.save(
 # ```{verdicts}
 # ```
 #
+# ## Your turn
+#
+# The laws of [the figure above](#p1-imbalance) were derived for classes that lie opposite each other, whatever
+# their width. Make them twice as wide and look again: how far is each formula from equal sizes, for the
+# most unequal classes? Then move `means` to one side of the origin, and the laws are gone.
+
+# %% tags=["your-turn"]
+from ncutils import experiments
+
+wide = experiments.run(
+    "kothapalli2025/kernel_nc1/imbalance", scale="smoke", seeds=(7,), dims=(8,), std=1.0
+)
+change = wide.log10_nc1.isel(sizes=-1) - wide.log10_nc1.isel(sizes=0)
+change.sel(kernel="nngp_erf", d0=8, repeat=7).round(2).to_series()
+
+# %% [markdown]
 # The [next page](limiting_kernels) asks which of the two kernels stands closer to collapse.

@@ -35,12 +35,36 @@
 # %% tags=["parameters"]
 SCALE = "quick"
 
-# %% tags=["hide-input", "remove-output"]
+# %% [markdown]
+# ## In a few lines
+#
+# Two Gaussian classes on both sides of the origin, as in the paper. For each activation, NC1 read off the NNGP
+# kernel and off the NTK: the tangent kernel is further from collapse.
+
+# %% tags=["lesson"]
 import jax
+import jax.numpy as jnp
 
 jax.config.update("jax_enable_x64", True)
+from ncutils import data, kernels, metrics
 
-import matplotlib.pyplot as plt
+X, y = data.two_gaussians(sizes=(16, 16), dim=8, key=jax.random.key(0))
+for activation in ("erf", "relu"):
+    both = kernels.nngp_and_ntk(X, activation=activation)
+    print(activation, *(f"{metrics.kernel_nc1(K, y, num_classes=2).ratio:.3f}" for K in both))
+
+# %% [markdown]
+# But put the two classes on two rays at a right angle, two points on each, and for ReLU the order turns over.
+
+# %% tags=["lesson"]
+X, y = jnp.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 2.0]]), jnp.array([0, 0, 1, 1])
+both = kernels.nngp_and_ntk(X, activation="relu")
+print("relu", *(f"{metrics.kernel_nc1(K, y, num_classes=2).ratio:.3f}" for K in both))
+
+# %% [markdown]
+# This page finds out what decides. Its results, with the case that made each and how long it took:
+
+# %%
 import numpy as np
 
 from ncutils import figures
@@ -51,11 +75,8 @@ random = results.load("kothapalli2025/limiting_kernels/random_sets", scale=SCALE
 networks = results.load("kothapalli2025/limiting_kernels/networks", scale=SCALE)
 imbalance = results.load("kothapalli2025/kernel_nc1/imbalance", scale=SCALE)
 digits = results.load("kothapalli2025/kernel_nc1/digits", scale=SCALE)
-
-d1, sets, theory = gaussians.d1, gaussians.sets, gaussians.theory
-margin = {a: d1.sel(kernel=f"ntk_{a}") - d1.sel(kernel=f"nngp_{a}") for a in ("erf", "relu")}
-released = d1.sel(kernel="ntk_erf_released") - d1.sel(kernel="nngp_erf")
-rays = np.log10(random.ray_ratio.sel(angle=np.pi / 2, method="nearest"))
+judge = claims.at(SCALE)
+[results.origin(ds) for ds in (gaussians, random, networks, imbalance, digits)]
 
 # %% [markdown]
 # ## The two kernels
@@ -106,11 +127,11 @@ rays = np.log10(random.ray_ratio.sel(angle=np.pi / 2, method="nearest"))
 # So NC1 of the NTK is above that of the NNGP kernel exactly when NC1 of the first-layer part $K \odot \dot Q$ is.
 
 # %% tags=["hide-input"]
-outside = np.maximum(random.outside_erf, random.outside_relu)
-claims.record(
+outside = np.maximum(random.outside_erf, random.outside_relu).max()
+judge(
     "P1-MED",
-    scale=SCALE,
-    value=outside.max(),
+    of=random,
+    value=outside,
     control=random.outside_released.max(),
     n=2 * random.p_in.size,
 )
@@ -164,56 +185,24 @@ claims.record(
 # room to spare. For classes anywhere else nothing forces it.
 
 # %% tags=["hide-input"]
-claims.record(
-    "P1-REL",
-    scale=SCALE,
-    value=random.identity_error.max(),
-    control=random.without_p_error.max(),
-    n=random.p_in.size,
-)
-
-# %% tags=["hide-input"]
 more = random.log10_ntk < random.log10_nngp
 two = random.sel(classes=2)
 bracket = two.p_out <= two.p_in * (1 + 2 / 10**two.log10_nngp)
 wrong = ((random.criterion < 0) != more).sum() + (bracket == more.sel(classes=2)).sum()
 naive = ((two.p_out <= two.p_in) == more.sel(classes=2)).sum()
-claims.record("P1-CRIT", scale=SCALE, value=wrong, control=naive, n=random.p_in.size)
+error, without = random.identity_error.max(), random.without_p_error.max()
+(
+    judge("P1-REL", of=random, value=error, control=without, n=random.p_in.size),
+    judge("P1-CRIT", of=random, value=wrong, control=naive, n=random.p_in.size),
+)
 
-# %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig, axes = plt.subplots(1, 2, sharey=True, figsize=(7.6, 3.4))
-    titles = {2: "two equal classes", 3: "three unequal classes"}
-    for ax, (C, title) in zip(axes, titles.items(), strict=True):
-        here = random.sel(classes=C)
-        change, where = here.log10_ntk - here.log10_nngp, more.sel(classes=C)
-        room = here.criterion / here.p_in
-        ax.scatter(
-            room[~where],
-            change[~where],
-            s=8,
-            color=figures.COLOURS["nngp"],
-            label="NTK shows less",
-        )
-        ax.scatter(
-            room[where],
-            change[where],
-            s=22,
-            color=figures.COLOURS["ntk"],
-            label="NTK shows more",
-            zorder=3,
-        )
-        ax.axhline(0, color=figures.COLOURS["data"], linewidth=0.9)
-        ax.axvline(0, color=figures.COLOURS["data"], linewidth=0.9)
-        ax.set_xscale("symlog", linthresh=1)
-        ax.set(title=title, xlabel=r"$(p_W + \mathcal{NC}_1(Q)\,B_P)\,/\,p_{in}$")
-    axes[1].legend(loc="lower right")
-    axes[0].set_ylabel(r"$\log_{10}\,\mathcal{NC}_1(\Theta)\,/\,\mathcal{NC}_1(Q)$")
+# %% tags=["remove-output"]
+shown = random[["criterion", "p_in", "p_out", "log10_ntk", "log10_nngp"]]
 figures.save(
-    fig,
+    figures.kothapalli2025.criterion(shown),
     "p1-criterion",
     scale=SCALE,
-    data=random[["criterion", "p_in", "p_out", "log10_ntk", "log10_nngp"]],
+    data=shown,
     alt="Scatter plots of random Gaussian sets: horizontally the quantity of the criterion, vertically "
     "log NC1 of NTK over NNGP. All points lie in the lower left or upper right quadrant; a few are in "
     "the lower left, where the NTK shows more collapse.",
@@ -252,32 +241,13 @@ figures.save(
 # $1 - \alpha \approx \frac12 \theta^2$ and $1 - \beta \approx \frac{\theta}{2\pi}$, so that it goes to
 # zero like $\pi\theta$.
 
-# %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig, ax = plt.subplots(figsize=(4.6, 3.0))
-    ax.plot(random.angle, random.ray_formula, color=figures.COLOURS["theory"], label="derived")
-    ax.plot(
-        random.angle,
-        random.ray_ratio,
-        "o",
-        color=figures.COLOURS["ntk"],
-        markersize=3,
-        label="measured",
-    )
-    ax.plot([0, 1 / np.pi], [0, 1], ":", color=figures.COLOURS["data"], label=r"$\pi\theta$")
-    ax.axhline(1, color=figures.COLOURS["data"], linewidth=0.9)
-    ax.set(
-        xlabel=r"angle $\theta$ between the rays",
-        ylabel=r"$\mathcal{NC}_1(\Theta)\,/\,\mathcal{NC}_1(Q)$",
-        ylim=(0, 1.08),
-    )
-    ax.set_xticks([0, np.pi / 4, np.pi / 2, 3 * np.pi / 4, np.pi], ["0", "π/4", "π/2", "3π/4", "π"])
-    ax.legend(loc="lower right")
+# %% tags=["remove-output"]
+shown = random[["ray_ratio", "ray_formula"]]
 figures.save(
-    fig,
+    figures.kothapalli2025.rays(shown),
     "p1-rays",
     scale=SCALE,
-    data=random[["ray_ratio", "ray_formula"]],
+    data=shown,
     alt="Ratio of NC1 of the NTK to that of the NNGP kernel for two classes on two rays, against the "
     "angle between the rays: measured points on the derived curve, which rises from zero at angle "
     "zero to one at angle pi and stays below one.",
@@ -291,13 +261,9 @@ figures.save(
 # :::
 
 # %% tags=["hide-input"]
-claims.record(
-    "P1-RAY",
-    scale=SCALE,
-    value=abs(random.ray_ratio - random.ray_formula).max(),
-    control=abs(1 - random.ray_formula).max(),
-    n=random.sizes["angle"],
-)
+off = abs(random.ray_ratio - random.ray_formula).max()
+flat = abs(1 - random.ray_formula).max()
+judge("P1-RAY", of=random, value=off, control=flat, n=random.sizes["angle"])
 
 # %% [markdown]
 # ## Where the curves of the figures end
@@ -349,64 +315,46 @@ claims.record(
 # {claim}`P1-INF` checks that D1 gets there.
 
 # %% tags=["hide-input"]
-last = d1.isel(N=-1)
-ends = theory.sel(
-    form="closed form",
-    set=["D1", "std 2"],
-    kernel=["nngp_erf", "ntk_erf", "nngp_relu", "ntk_relu", "data"],
-)
-exact = theory.sel(form="infinite dimension", set=["D1", "std 2"]).reindex_like(ends)
-swapped = ends.assign_coords(
-    kernel=["ntk_erf", "nngp_erf", "ntk_relu", "nngp_relu", "data"]
-).reindex_like(ends)
-claims.record(
-    "P1-INF-CF", scale=SCALE, value=abs(exact - ends).max(), control=abs(exact - swapped).max()
-)
-
-# %% tags=["hide-input"]
-far = last.isel(d0=-1)
-four = ["nngp_erf", "ntk_erf", "nngp_relu", "ntk_relu"]
-claims.record(
-    "P1-INF",
-    scale=SCALE,
-    value=abs(far.mean("repeat") - ends.sel(set="D1")).sel(kernel=four).max(),
-    control=abs(far.mean("repeat") - swapped.sel(set="D1")).sel(kernel=four).max(),
-    spread=(far.std("repeat", ddof=1).max() / far.sizes["repeat"] ** 0.5),
-    n=far.sizes["repeat"],
-)
-
-# %% tags=["hide-input"]
+d1, four = gaussians.d1, ["nngp_erf", "ntk_erf", "nngp_relu", "ntk_relu"]
+last, repeats = d1.isel(N=-1), d1.sizes["repeat"]
+se = d1.std("repeat", ddof=1) / repeats**0.5  # the standard error of a mean
+margin = {a: d1.sel(kernel=f"ntk_{a}") - d1.sel(kernel=f"nngp_{a}") for a in ("erf", "relu")}
+theory = gaussians.theory.sel(set=["D1", "std 2"])
+ends = theory.sel(form="closed form", kernel=[*four, "data"])
+exact = theory.sel(form="infinite dimension").reindex_like(ends)
+turned = ["ntk_erf", "nngp_erf", "ntk_relu", "nngp_relu", "data"]  # the two kernels exchanged
+swapped = ends.assign_coords(kernel=turned).reindex_like(ends)
+far, near = (last.isel(d0=-1).mean("repeat"), last.sel(d0=1).mean("repeat"))
+right, wrong = (abs(far - x.sel(set="D1")).sel(kernel=four).max() for x in (ends, swapped))
 line = 10 ** last.sel(d0=1) / 0.125 - 1
-claims.record(
-    "P1-1D",
-    scale=SCALE,
-    value=abs(line.mean("repeat")).sel(kernel=["nngp_relu", "ntk_relu"]).max(),
-    control=abs(line.mean("repeat")).sel(kernel="nngp_erf"),
-    spread=line.sel(kernel="nngp_relu").std("repeat", ddof=1) / line.sizes["repeat"] ** 0.5,
-    n=line.sizes["repeat"],
-)
-
-# %% tags=["hide-input"]
-claims.record(
-    "P1-1D-EQ",
-    scale=SCALE,
-    value=abs(margin["relu"].sel(d0=1)).max(),
-    control=abs(margin["relu"].isel(d0=1)).max(),
-    n=margin["relu"].sel(d0=1).size,
-)
-
-# %% tags=["hide-input"]
+eighth, noise = abs(line.mean("repeat")), line.std("repeat", ddof=1) / repeats**0.5
+same, other = (abs(margin["relu"].isel(d0=at)) for at in (0, 1))
 integral = theory.sel(form="one dimension", set="D1")
-near = last.sel(d0=1)
-claims.record(
-    "P1-ERF1",
-    scale=SCALE,
-    value=abs(near.mean("repeat") - integral).sel(kernel=["nngp_erf", "ntk_erf"]).max(),
-    control=abs(
-        near.mean("repeat").sel(kernel="ntk_erf_released") - integral.sel(kernel="ntk_erf")
+computed = abs(near - integral).sel(kernel=["nngp_erf", "ntk_erf"]).max()
+slip = abs(near.sel(kernel="ntk_erf_released") - integral.sel(kernel="ntk_erf"))
+at_one = se.isel(N=-1).sel(d0=1, kernel="nngp_erf")
+(
+    judge(
+        "P1-INF-CF", of=gaussians, value=abs(exact - ends).max(), control=abs(exact - swapped).max()
     ),
-    spread=near.sel(kernel="nngp_erf").std("repeat", ddof=1) / near.sizes["repeat"] ** 0.5,
-    n=near.sizes["repeat"],
+    judge(
+        "P1-INF",
+        of=gaussians,
+        value=right,
+        control=wrong,
+        spread=se.isel(N=-1, d0=-1).max(),
+        n=repeats,
+    ),
+    judge(
+        "P1-1D",
+        of=gaussians,
+        value=eighth.sel(kernel=["nngp_relu", "ntk_relu"]).max(),
+        control=eighth.sel(kernel="nngp_erf"),
+        spread=noise.sel(kernel="nngp_relu"),
+        n=repeats,
+    ),
+    judge("P1-1D-EQ", of=gaussians, value=same.max(), control=other.max(), n=same.size),
+    judge("P1-ERF1", of=gaussians, value=computed, control=slip, spread=at_one, n=repeats),
 )
 
 # %% [markdown]
@@ -415,27 +363,13 @@ claims.record(
 # Curves are means over repeats of $\log_{10} \NC_1$, bands one standard deviation, as in the paper. The third
 # panel of each figure in the paper is a trained network: see [the shallow network](shallow_network).
 
-# %% tags=["hide-input", "remove-output"]
-panels = {
-    "nngp_erf": ("(a) NNGP", "nngp"),
-    "ntk_erf": ("(b) NTK", "ntk"),
-    "ntk_erf_released": ("(b) as released", "released"),
-}
-with figures.style():
-    fig = figures.nc1_panels(d1.to_dataset("kernel"), panels)
-    for ax, kernel in zip(fig.axes, ("nngp_erf", "ntk_erf", "ntk_erf"), strict=True):
-        ax.axhline(
-            ends.sel(set="D1", kernel=kernel),
-            color=figures.COLOURS["theory"],
-            linewidth=1,
-            linestyle="--",
-        )
-        ax.plot(1, integral.sel(kernel=kernel), "D", color=figures.COLOURS["theory"])
+# %% tags=["remove-output"]
+shown = gaussians[["d1", "theory"]].assign_attrs(gaussians.attrs)
 figures.save(
-    fig,
+    figures.kothapalli2025.gaussians(shown, activation="erf"),
     "p1-fig2",
     scale=SCALE,
-    data=gaussians[["d1", "theory"]].assign_attrs(gaussians.attrs),
+    data=shown,
     alt="Log NC1 of erf kernels against the input dimension, one curve for each number of samples. "
     "The NNGP curve rises from about minus two to about minus one; the NTK runs "
     "clearly above it; the NTK of the released code lies on the NNGP curve. Curves for different N "
@@ -451,24 +385,12 @@ figures.save(
 # of the right one).
 # :::
 
-# %% tags=["hide-input", "remove-output"]
-panels = {"nngp_relu": ("(a) NNGP", "nngp"), "ntk_relu": ("(b) NTK", "ntk")}
-with figures.style():
-    fig = figures.nc1_panels(d1.to_dataset("kernel"), panels)
-    for ax, kernel in zip(fig.axes, panels, strict=True):
-        ax.axhline(
-            ends.sel(set="D1", kernel=kernel),
-            color=figures.COLOURS["theory"],
-            linewidth=1,
-            linestyle="--",
-        )
-        ax.plot(1, np.log10(0.125), "D", color=figures.COLOURS["theory"])
-    fig.axes[0].set_ylim(-1.05, -0.5)
+# %% tags=["remove-output"]
 figures.save(
-    fig,
+    figures.kothapalli2025.gaussians(shown, activation="relu"),
     "p1-fig3",
     scale=SCALE,
-    data=gaussians[["d1", "theory"]].assign_attrs(gaussians.attrs),
+    data=shown,
     alt="Log NC1 of ReLU kernels against the input dimension. The NNGP curve is nearly flat; the NTK "
     "curve starts at the same value in one dimension and rises from there. Both meet the derived "
     "limits.",
@@ -486,18 +408,26 @@ figures.save(
 # The paper's reading stands.
 
 # %% tags=["hide-input"]
-worst = margin["erf"].std("repeat", ddof=1).max()
-claims.record(
-    "P1-F2",
-    scale=SCALE,
-    value=margin["erf"].min(),
-    control=released.min(),
-    spread=worst / d1.sizes["repeat"] ** 0.5,
-    n=margin["erf"].size,
+released = d1.sel(kernel="ntk_erf_released") - d1.sel(kernel="nngp_erf")
+rays = np.log10(random.ray_ratio.sel(angle=np.pi / 2, method="nearest"))
+worst = margin["erf"].std("repeat", ddof=1).max() / repeats**0.5
+(
+    judge(
+        "P1-F2",
+        of=gaussians,
+        value=margin["erf"].min(),
+        control=released.min(),
+        spread=worst,
+        n=margin["erf"].size,
+    ),
+    judge(
+        "P1-F3",
+        of=[gaussians, random],
+        value=margin["relu"].min(),
+        control=rays,
+        n=margin["relu"].size,
+    ),
 )
-
-# %% tags=["hide-input"]
-claims.record("P1-F3", scale=SCALE, value=margin["relu"].min(), control=rays, n=margin["relu"].size)
 
 # %% [markdown]
 # **The released NTK of erf.** Where $\dot Q$ needs the table $v_i v_j$, the released
@@ -510,27 +440,26 @@ claims.record("P1-F3", scale=SCALE, value=margin["relu"].min(), control=rays, n=
 # do not know which version drew the published figure. More on [the audit page](../../book/audit).
 
 # %% tags=["hide-input"]
-average = released.mean("repeat")
-claims.record(
-    "P1-F2-BUG",
-    scale=SCALE,
-    value=average.min(),
-    control=margin["erf"].mean("repeat").min(),
-    spread=(released.std("repeat", ddof=1) / released.sizes["repeat"] ** 0.5)
-    .sel(d0=slice(8, None))
-    .max(),
-    n=released.sizes["repeat"],
-)
-
-# %% tags=["hide-input"]
 several = slice(2, None)
-claims.record(
-    "P1-BUG",
-    scale=SCALE,
-    value=abs(average).sel(d0=several).max(),
-    control=abs(margin["erf"].mean("repeat")).sel(d0=several).max(),
-    spread=(released.std("repeat", ddof=1) / released.sizes["repeat"] ** 0.5).sel(d0=several).max(),
-    n=released.sizes["repeat"],
+average, right = released.mean("repeat"), margin["erf"].mean("repeat")
+noise = released.std("repeat", ddof=1) / repeats**0.5
+(
+    judge(
+        "P1-F2-BUG",
+        of=gaussians,
+        value=average.min(),
+        control=right.min(),
+        spread=noise.sel(d0=slice(8, None)).max(),
+        n=repeats,
+    ),
+    judge(
+        "P1-BUG",
+        of=gaussians,
+        value=abs(average).sel(d0=several).max(),
+        control=abs(right).sel(d0=several).max(),
+        spread=noise.sel(d0=several).max(),
+        n=repeats,
+    ),
 )
 
 # %% [markdown]
@@ -541,42 +470,30 @@ claims.record(
 # squeezes each class; with many dimensions its advantage is all but gone.
 
 # %% tags=["hide-input"]
-level = d1.mean("repeat")
-error = d1.std("repeat", ddof=1).max() / d1.sizes["repeat"] ** 0.5
-claims.record(
-    "P1-F2-UP",
-    scale=SCALE,
-    value=level.sel(kernel="nngp_erf").diff("d0").min(),
-    control=level.sel(kernel="nngp_relu").diff("d0").min(),
-    spread=d1.sel(kernel="nngp_erf", d0=several)
-    .std("repeat", ddof=1)
-    .isel(d0=slice(-2, None))
-    .max()
-    / d1.sizes["repeat"] ** 0.5,
-    n=d1.sizes["repeat"],
-)
-
-# %% tags=["hide-input"]
+level, sets = d1.mean("repeat"), gaussians.sets
+up, flat = (level.sel(kernel=f"nngp_{a}").diff("d0").min() for a in ("erf", "relu"))
 limiting = level.sel(kernel=four)
-claims.record(
-    "P1-FN",
-    scale=SCALE,
-    value=(limiting.max("N") - limiting.min("N")).max(),
-    control=(limiting.max("d0") - limiting.min("d0")).max(),
-    spread=error,
-    n=d1.sizes["repeat"],
-)
-
-# %% tags=["hide-input"]
+by_size, by_dim = ((limiting.max(x) - limiting.min(x)).max() for x in ("N", "d0"))
 ahead = d1.sel(kernel="nngp_relu") - d1.sel(kernel="nngp_erf")
 elsewhere = (sets.sel(kernel="nngp_relu") - sets.sel(kernel="nngp_erf")).mean("repeat")
-claims.record(
-    "P1-ACT",
-    scale=SCALE,
-    value=ahead.mean("repeat").min(),
-    control=elsewhere.sel(set="four classes").min(),
-    spread=(ahead.std("repeat", ddof=1) / ahead.sizes["repeat"] ** 0.5).isel(d0=-1).max(),
-    n=ahead.sizes["repeat"],
+(
+    judge(
+        "P1-F2-UP",
+        of=gaussians,
+        value=up,
+        control=flat,
+        spread=se.sel(kernel="nngp_erf", d0=several).isel(d0=slice(-2, None)).max(),
+        n=repeats,
+    ),
+    judge("P1-FN", of=gaussians, value=by_size, control=by_dim, spread=se.max(), n=repeats),
+    judge(
+        "P1-ACT",
+        of=gaussians,
+        value=ahead.mean("repeat").min(),
+        control=elsewhere.sel(set="four classes").min(),
+        spread=(ahead.std("repeat", ddof=1) / repeats**0.5).isel(d0=-1).max(),
+        n=repeats,
+    ),
 )
 
 # %% [markdown]
@@ -587,38 +504,13 @@ claims.record(
 # the released code, and probably the paper's second set, D2. *Wide classes*, D1 with standard deviation 2, belong to the
 # paper's Figure 5.
 
-# %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig, axes = plt.subplots(1, 3, figsize=(9.0, 3.0))
-    looks = {"nngp_erf": "-", "nngp_relu": "--", "ntk_erf": "-", "ntk_relu": "--"}
-    for ax, name in zip(axes, sets.set.values, strict=True):
-        for kernel, look in looks.items():
-            kind, activation = kernel.split("_")
-            label = f"{kind.upper()}, {activation.replace('relu', 'ReLU')}"
-            figures.curves(
-                ax,
-                sets.sel(set=name, kernel=kernel),
-                x="d0",
-                label=label,
-                color=figures.COLOURS[kind],
-                linestyle=look,
-            )
-            ax.plot(
-                sets.d0.max() * 1.6,
-                theory.sel(form="infinite dimension", set=name, kernel=kernel),
-                "_",
-                color=figures.COLOURS[kind],
-                markersize=9,
-            )
-        figures.dimension_axis(ax, sets.d0.values)
-        ax.set_title({"std 2": "wide classes"}.get(name, name))
-    axes[1].legend(loc="lower right")
-    axes[0].set_ylabel(r"$\log_{10}\,\mathcal{NC}_1$")
+# %% tags=["remove-output"]
+shown = gaussians[["sets", "theory"]].assign_attrs(gaussians.attrs)
 figures.save(
-    fig,
+    figures.kothapalli2025.other_sets(shown),
     "p1-other-sets",
     scale=SCALE,
-    data=gaussians[["sets", "theory"]].assign_attrs(gaussians.attrs),
+    data=shown,
     alt="Log NC1 against the input dimension on three data sets for NNGP and NTK, erf and ReLU. On D1 "
     "erf lies below ReLU; on wide classes the NTK of erf ends above that of ReLU; on four classes erf "
     "lies above ReLU from two dimensions on.",
@@ -640,24 +532,14 @@ figures.save(
 # dimensions on.
 
 # %% tags=["hide-input"]
-claims.record(
-    "P1-4CL",
-    scale=SCALE,
-    value=-elsewhere.sel(set="four classes", d0=several).max(),
-    control=-elsewhere.sel(set="D1", d0=several).max(),
-    n=sets.sizes["repeat"],
-)
-
-# %% tags=["hide-input"]
-tangent = (
-    (sets.sel(kernel="ntk_erf") - sets.sel(kernel="ntk_relu")).mean("repeat").sel(d0=slice(8, None))
-)
-claims.record(
-    "P1-STD2",
-    scale=SCALE,
-    value=tangent.sel(set="std 2").min(),
-    control=tangent.sel(set="D1").min(),
-    n=sets.sizes["repeat"],
+behind = {name: -elsewhere.sel(set=name, d0=several).max() for name in ("four classes", "D1")}
+tangent = (sets.sel(kernel="ntk_erf") - sets.sel(kernel="ntk_relu")).mean("repeat")
+high = {name: tangent.sel(set=name, d0=slice(8, None)).min() for name in ("std 2", "D1")}
+(
+    judge(
+        "P1-4CL", of=gaussians, value=behind["four classes"], control=behind["D1"], over="repeat"
+    ),
+    judge("P1-STD2", of=gaussians, value=high["std 2"], control=high["D1"], over="repeat"),
 )
 
 # %% [markdown]
@@ -667,29 +549,9 @@ claims.record(
 # figures, once with the definition of NC1 and once with the released formula, which is not NC1 for
 # unequal classes (see [the previous page](kernel_nc1)).
 
-# %% tags=["hide-input", "remove-output"]
-names = {
-    "nngp_erf": ("NNGP, erf", "nngp"),
-    "ntk_erf": ("NTK, erf", "ntk"),
-    "nngp_relu": ("NNGP, ReLU", "nngp"),
-    "ntk_relu": ("NTK, ReLU", "ntk"),
-}
-rows = {"exact": "definition", "as_printed": "released formula"}
-with figures.style():
-    fig, axes = plt.subplots(2, 4, sharex=True, sharey="col", figsize=(9.2, 5.0))
-    for row, (formula, how) in zip(axes, rows.items(), strict=True):
-        for ax, (kernel, (title, colour)) in zip(row, names.items(), strict=True):
-            tints = figures.shades(figures.COLOURS[colour], imbalance.sizes["sizes"])
-            for sizes, tint in zip(imbalance["sizes"].values, tints, strict=True):
-                here = imbalance.log10_nc1.sel(sizes=sizes, kernel=kernel, formula=formula)
-                figures.curves(ax, here, x="d0", label=sizes, color=tint)
-            figures.dimension_axis(ax, imbalance.d0.values, "" if formula == "exact" else "$d_0$")
-            ax.set_title(title if formula == "exact" else "")
-        row[0].set_ylabel(r"$\log_{10}\,\mathcal{NC}_1$, " + how)
-    axes[0, 0].legend()
-    axes[0, 1].legend()
+# %% tags=["remove-output"]
 figures.save(
-    fig,
+    figures.kothapalli2025.imbalanced_panels(imbalance),
     "p1-imbalanced-panels",
     scale=SCALE,
     data=imbalance,
@@ -712,16 +574,11 @@ figures.save(
 # one dimension).
 
 # %% tags=["hide-input"]
-both = imbalance.log10_nc1
-gaps = [both.sel(kernel=f"ntk_{a}") - both.sel(kernel=f"nngp_{a}") for a in ("erf", "relu")]
-slip = both.sel(kernel="ntk_erf_released") - both.sel(kernel="nngp_erf")
-claims.record(
-    "P1-IMB",
-    scale=SCALE,
-    value=min(gap.min() for gap in gaps),
-    control=slip.min(),
-    n=2 * gaps[0].size,
-)
+unequal = imbalance.log10_nc1
+gaps = [unequal.sel(kernel=f"ntk_{a}") - unequal.sel(kernel=f"nngp_{a}") for a in ("erf", "relu")]
+slip = unequal.sel(kernel="ntk_erf_released") - unequal.sel(kernel="nngp_erf")
+lowest = min(gap.min() for gap in gaps)
+judge("P1-IMB", of=imbalance, value=lowest, control=slip.min(), n=2 * gaps[0].size)
 
 # %% [markdown]
 # ## Relative to the data
@@ -729,18 +586,14 @@ claims.record(
 # Part of any kernel's NC1 is that of the inputs. The released code also plots NC1 of the features
 # divided by NC1 of the data; the next figure is its counterpart.
 
-# %% tags=["hide-input", "remove-output"]
-relative = (d1 - d1.sel(kernel="data")).drop_sel(kernel="data")
-with figures.style():
-    fig = figures.nc1_panels(relative.to_dataset("kernel"), names)
-    for ax in fig.axes:
-        ax.axhline(0, color=figures.COLOURS["data"], linewidth=0.9)
-    fig.axes[0].set_ylabel(r"$\log_{10}\,\mathcal{NC}_1 / \mathcal{NC}_1(X)$")
+# %% tags=["remove-output"]
+relative = (gaussians.d1 - gaussians.d1.sel(kernel="data")).drop_sel(kernel="data")
+shown = relative.to_dataset("kernel").assign_attrs(gaussians.attrs)
 figures.save(
-    fig,
+    figures.kothapalli2025.relative(shown),
     "p1-relative",
     scale=SCALE,
-    data=relative.to_dataset("kernel").assign_attrs(gaussians.attrs),
+    data=shown,
     alt="Log NC1 of four kernels relative to that of the data, against the input dimension. Only erf "
     "kernels in one dimension, and the erf NNGP kernel in two, lie below zero; all others lie above.",
 )
@@ -759,45 +612,9 @@ figures.save(
 # {cite:p}`novak2020`; images are digits of MNIST reduced by averaging, once scaled to one norm and once
 # as they are. Layers are $3 \times 3$ convolutions. One read-out sees every pixel, the other their average.
 
-# %% tags=["hide-input", "remove-output"]
-gap = networks.log10_nc1.sel(kernel="ntk") - networks.log10_nc1.sel(kernel="nngp")
-titles = {
-    "dense": "fully connected",
-    "conv": "convolutional",
-    "conv-pool": "convolutional, averaged",
-}
-styles = {
-    ("relu", "normalised"): ("network", "-"),
-    ("relu", "raw"): ("network", "--"),
-    ("erf", "normalised"): ("data", "-"),
-    ("erf", "raw"): ("data", "--"),
-}
-with figures.style():
-    fig, axes = plt.subplots(1, 3, sharey=True, figsize=(9.0, 3.0))
-    for ax, (architecture, title) in zip(axes, titles.items(), strict=True):
-        for (activation, inputs), (colour, look) in styles.items():
-            here = gap.sel(architecture=architecture, activation=activation, inputs=inputs)
-            for repeat in here.repeat.values:
-                label = (
-                    f"{activation.replace('relu', 'ReLU')}, {inputs}"
-                    if repeat == here.repeat[0]
-                    else None
-                )
-                ax.plot(
-                    here.depth,
-                    here.sel(repeat=repeat),
-                    look,
-                    marker=".",
-                    linewidth=1.1,
-                    color=figures.COLOURS[colour],
-                    label=label,
-                )
-        ax.axhline(0, color=figures.COLOURS["data"], linewidth=1.2)
-        ax.set(title=title, xlabel="hidden layers $L$", xticks=here.depth.values)
-    axes[0].legend()
-    axes[0].set_ylabel(r"$\log_{10}\,\mathcal{NC}_1(\Theta)\,/\,\mathcal{NC}_1(Q)$")
+# %% tags=["remove-output"]
 figures.save(
-    fig,
+    figures.kothapalli2025.networks(networks),
     "p1-networks",
     scale=SCALE,
     data=networks,
@@ -819,24 +636,18 @@ figures.save(
 # average over the image before the read-out: {measured}`P1-POOL` {claim}`P1-POOL`.
 
 # %% tags=["hide-input"]
-deep = [
-    digits.log10_nc1.sel(kernel=f"ntk_{a}") - digits.log10_nc1.sel(kernel=f"nngp_{a}")
-    for a in ("erf", "relu")
-]
-lowest = min(*(one.min() for one in deep), gap.sel(architecture="dense").min())
-claims.record("P1-DEEP", scale=SCALE, value=lowest, control=rays, n=2 * deep[0].size)
-
-# %% tags=["hide-input"]
-conv = gap.sel(architecture="conv")
-claims.record("P1-CONV", scale=SCALE, value=conv.min(), control=rays, n=conv.size)
-
-# %% tags=["hide-input"]
-pooled = gap.sel(architecture="conv-pool")
-claims.record("P1-POOL", scale=SCALE, value=pooled.min(), control=rays, n=pooled.size)
-
-# %% tags=["hide-input"]
-even = pooled.sel(inputs="normalised")
-claims.record("P1-POOL-N", scale=SCALE, value=even.min(), control=rays, n=even.size)
+gap = networks.log10_nc1.sel(kernel="ntk") - networks.log10_nc1.sel(kernel="nngp")
+dense, conv, pooled = (gap.sel(architecture=a) for a in ("dense", "conv", "conv-pool"))
+one_norm, layers = pooled.sel(inputs="normalised"), digits.log10_nc1
+deep = [layers.sel(kernel=f"ntk_{a}") - layers.sel(kernel=f"nngp_{a}") for a in ("erf", "relu")]
+lowest = min(*(one.min() for one in deep), dense.min())
+every, some = [digits, networks, random], [networks, random]
+(
+    judge("P1-DEEP", of=every, value=lowest, control=rays, n=2 * deep[0].size),
+    judge("P1-CONV", of=some, value=conv.min(), control=rays, n=conv.size),
+    judge("P1-POOL", of=some, value=pooled.min(), control=rays, n=pooled.size),
+    judge("P1-POOL-N", of=some, value=one_norm.min(), control=rays, n=one_norm.size),
+)
 
 # %% [markdown]
 # So the answer is: **yes, it can fall below**, and not only on rays. Where the claim on
@@ -858,3 +669,22 @@ claims.record("P1-POOL-N", scale=SCALE, value=even.min(), control=rays, n=even.s
 #
 # ```{verdicts}
 # ```
+#
+# ## Your turn
+#
+# The [rays](#p1-rays) can be brought closer together: the tangent kernel then shows more collapse by any
+# factor. Change the angle, or let the radii of the two classes differ, and see when the order of the two kernels
+# turns over.
+
+# %% tags=["your-turn"]
+from ncutils.experiments.kothapalli2025.limiting_kernels import ray_formula
+
+angle = 0.1
+X = jnp.array(
+    [[1.0, 0.0], [2.0, 0.0], *(r * jnp.array([np.cos(angle), np.sin(angle)]) for r in (1, 2))]
+)
+q, t = (
+    metrics.kernel_nc1(K, y, num_classes=2).ratio
+    for K in kernels.nngp_and_ntk(X, activation="relu")
+)
+(t / q).round(3), ray_formula(np.array([angle])).round(3)

@@ -33,24 +33,45 @@
 # %% tags=["parameters"]
 SCALE = "quick"
 
-# %% tags=["hide-input", "remove-output"]
+# %% [markdown]
+# ## In a few lines
+#
+# A network with 500 hidden units learns two Gaussian classes in eight dimensions, with the paper's step. NC1
+# of its features before and after, and of the NNGP kernel and the NTK on the same points:
+
+# %% tags=["lesson"]
 import jax
 
 jax.config.update("jax_enable_x64", True)
+from ncutils import data, kernels, metrics, models, training
 
-import matplotlib.pyplot as plt
+X, y = data.two_gaussians(sizes=(32, 32), dim=8, key=jax.random.key(0))
+X, targets = X.astype("float32"), (2.0 * y[:, None] - 1).astype("float32")
+network = models.mlp((8, 500, 1), activation="erf", key=jax.random.key(1))
+recipe = training.Recipe(1e-3, epochs=200)
+trained = training.fit(network, X, targets, recipe).model
+for features in (models.features(net, X) for net in (network, trained)):
+    print(f"{metrics.nc1(features, y, num_classes=2):.3f}")
+for K in kernels.nngp_and_ntk(X, activation="erf"):
+    print(f"{metrics.kernel_nc1(K, y, num_classes=2).ratio:.3f}")
+
+# %% [markdown]
+# The network starts at its NNGP kernel, far below the NTK, and training hardly changes that. This page
+# shows the paper's panels, and why. Its results, with the case that made each and how long it took:
+
+# %%
 import numpy as np
 
 from ncutils import figures
-from ncutils.records import claims, results
 from ncutils.experiments.kothapalli2025.shallow_network import largest
+from ncutils.records import claims, results
 
 published = results.load("kothapalli2025/shallow_network/published", scale=SCALE)
 longer = results.load("kothapalli2025/shallow_network/longer", scale=SCALE)
 rich = results.load("kothapalli2025/shallow_network/rich", scale=SCALE)
 width = results.load("kothapalli2025/shallow_network/width", scale=SCALE)
-names = {"erf": "erf", "relu": "ReLU"}
-mono = {"linewidth": 1.3, "linestyle": "--", "marker": "."}
+judge = claims.at(SCALE)
+[results.origin(ds) for ds in (published, longer, rich, width)]
 
 # %% [markdown]
 # ## The network and the settings
@@ -93,52 +114,31 @@ mono = {"linewidth": 1.3, "linestyle": "--", "marker": "."}
 start = published.nc1.isel(epoch=0, width=0, target=0)
 error = published.nc1_standard_error.isel(width=0, target=0)
 score, wrong = ((((start - published[k]) / error) ** 2).mean() ** 0.5 for k in ("nngp", "ntk"))
-claims.record("P1-INIT", scale=SCALE, value=score, control=wrong, n=start.size)
+judge("P1-INIT", of=published, value=score, control=wrong, n=start.size)
 
 # %% [markdown]
 # ## The published training: Figs. 2c and 3c
 
-# %% tags=["hide-input", "remove-output"]
+# %% tags=["remove-output"]
 end = published.isel(width=0, target=0, epoch=-1)
-gap = end.nc1 - end.nngp
-
-drawings = {}
-with figures.style():
-    for activation in end.activation.values:
-        fig, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.1))
-        tints = figures.shades(figures.COLOURS["network"], end.sizes["N"])
-        one = end.sel(activation=activation)
-        for N, tint in zip(end.N.values, tints, strict=True):
-            here = one.sel(N=N)
-            figures.curves(left, here.nc1, x="d0", label=f"network, $N$ = {N}", color=tint)
-            figures.curves(right, here.nc1 - here.nngp, x="d0", color=tint)
-        for kernel in ("nngp", "ntk"):
-            look = {"color": figures.COLOURS[kernel], **mono}
-            last = one.isel(N=-1)
-            figures.curves(left, last[kernel], x="d0", label=kernel.upper(), **look)
-            figures.curves(right, last[kernel] - last.nngp, x="d0", **look)
-        for ax in (left, right):
-            figures.dimension_axis(ax, end.d0.values)
-        left.set(ylabel=r"$\log_{10}\,\mathcal{NC}_1$", title=f"{names[activation]}, trained")
-        right.set(title="the same minus NNGP")
-        left.legend()
-        drawings[activation] = fig
+shown = end.sel(activation="erf")
 figures.save(
-    drawings["erf"],
+    figures.kothapalli2025.trained(shown),
     "p1-fig2c",
     scale=SCALE,
-    data=end.sel(activation="erf"),
+    data=shown,
     alt="Left: log NC1 of the trained erf network against input dimension, one curve for each N, lying "
     "on the dashed curve of the NNGP kernel and below that of the NTK. Right: the difference from the "
     "NNGP kernel is zero within its band except in 128 dimensions, where it is negative.",
 )
 
-# %% tags=["hide-input", "remove-output"]
+# %% tags=["remove-output"]
+shown = end.sel(activation="relu")
 figures.save(
-    drawings["relu"],
+    figures.kothapalli2025.trained(shown),
     "p1-fig3c",
     scale=SCALE,
-    data=end.sel(activation="relu"),
+    data=shown,
     alt="Left: log NC1 of the trained ReLU network against input dimension, nearly flat, on the dashed "
     "curve of the NNGP kernel; the NTK starts there in one dimension and rises above. Right: the "
     "difference from the NNGP kernel stays within a few hundredths of zero.",
@@ -164,17 +164,17 @@ figures.save(
 # the $N$ where it falls least {claim}`P1-F2c-DROP`. But this is one dimension in five.
 
 # %% tags=["hide-input"]
-for claim, activation in (("P1-F2c", "erf"), ("P1-F3c", "relu")):
-    value, spread = largest(gap.sel(activation=activation))
-    control, _ = largest((end.ntk - end.nngp).sel(activation=activation))
-    n = gap.sizes["repeat"]
-    display(claims.record(claim, scale=SCALE, value=value, control=control, spread=spread, n=n))
-
-# %% tags=["hide-input"]
+gap, above = end.nc1 - end.nngp, end.ntk - end.nngp
 moved = (published.nc1.isel(epoch=-1) - published.nc1.isel(epoch=0)).isel(width=0, target=0)
-top, n = moved.isel(d0=-1), moved.sizes["repeat"]
-(value, spread), (control, _) = (largest(top.sel(activation=a)) for a in ("erf", "relu"))
-claims.record("P1-F2c-DROP", scale=SCALE, value=value, control=control, spread=spread, n=n)
+last = moved.isel(d0=-1)
+pairs = {
+    "P1-F2c": (gap.sel(activation="erf"), above.sel(activation="erf")),
+    "P1-F3c": (gap.sel(activation="relu"), above.sel(activation="relu")),
+    "P1-F2c-DROP": (last.sel(activation="erf"), last.sel(activation="relu")),
+}
+for claim, (values, broken) in pairs.items():
+    (value, spread), (control, _) = largest(values), largest(broken)
+    display(judge(claim, of=published, value=value, control=control, spread=spread, over="repeat"))
 
 # %% [markdown]
 # Up to $d_0 = 32$, the mean of $\log_{10} \NC_1$ moves by at most {measured}`P1-LAZY` in 1,000 epochs
@@ -184,36 +184,16 @@ claims.record("P1-F2c-DROP", scale=SCALE, value=value, control=control, spread=s
 # %% tags=["hide-input"]
 low = moved.sel(d0=slice(None, 32))
 value, spread = max(largest(low), largest(-low))
-control, _ = largest(abs(top.sel(activation="erf")))
-claims.record("P1-LAZY", scale=SCALE, value=value, control=control, spread=spread, n=n)
+control, _ = largest(abs(last.sel(activation="erf")))
+judge("P1-LAZY", of=published, value=value, control=control, spread=spread, over="repeat")
 
-# %% tags=["hide-input", "remove-output"]
-panels = {
-    "features_moved": "features, $\\Vert \\Delta H \\Vert / \\Vert H \\Vert$",
-    "kernel_moved": "tangent kernel, $\\Vert \\Delta \\Theta \\Vert / \\Vert \\Theta \\Vert$",
-    "loss": "loss at the end",
-}
-hues = {"erf": figures.COLOURS["network"], "relu": figures.COLOURS["eos"]}
-with figures.style():
-    fig, axes = plt.subplots(1, 4, figsize=(11, 2.9))
-    shown = end.isel(N=-1)
-    for ax, (name, title) in zip(
-        axes, {**panels, "relative_step": r"step, $\eta \lambda / 2$"}.items(), strict=True
-    ):
-        for activation, hue in hues.items():
-            here = shown[name].sel(activation=activation)
-            figures.curves(ax, here, x="d0", label=names[activation], color=hue)
-        figures.dimension_axis(ax, shown.d0.values)
-        ax.set_title(title)
-    for ax in axes[:3]:
-        ax.set_yscale("log")
-    axes[3].axhline(1, color=figures.COLOURS["data"], linewidth=1)
-    axes[0].legend()
+# %% tags=["remove-output"]
+shown = end.isel(N=-1)[["features_moved", "kernel_moved", "loss", "relative_step"]]
 figures.save(
-    fig,
+    figures.kothapalli2025.motion(shown),
     "p1-shallow-motion",
     scale=SCALE,
-    data=shown[[*panels, "relative_step"]],
+    data=shown,
     alt="Four panels against input dimension, for both activations at the largest N: relative movement "
     "of the features and of the tangent kernel, both rising steeply from one to 128 "
     "dimensions; the final loss, small everywhere; and the step relative to the limit of stability, "
@@ -261,38 +241,21 @@ figures.save(
 far = width.features_moved.isel(activation=0, N=0, d0=0, epoch=-1)
 wide = np.log(far.isel(width=slice(-3, None)).assign_coords(width=np.log(width.width)[-3:]))
 slopes = wide.polyfit("width", 1).polyfit_coefficients.sel(degree=1)
-value, control = slopes.mean("repeat").values
-spread, n = (
-    slopes.isel(target=0).std("repeat", ddof=1) / slopes.sizes["repeat"] ** 0.5,
-    slopes.sizes["repeat"],
+judge(
+    "P1-WIDTH",
+    of=width,
+    value=slopes.isel(target=0),
+    control=slopes.isel(target=1),
+    over="repeat",
 )
-claims.record("P1-WIDTH", scale=SCALE, value=value, control=control, spread=spread, n=n)
 
-# %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig, ax = plt.subplots(figsize=(4.6, 3.1))
-    for target, label, colour in ((0, "$s = 1$", "network"), (1, "$s$ grows as $d_1$", "eos")):
-        figures.curves(
-            ax, far.isel(target=target), x="width", label=label, color=figures.COLOURS[colour]
-        )
-    anchor = far.isel(target=0, width=-1).mean() * (width.width / width.width[-1]) ** -1.5
-    ax.plot(
-        width.width, anchor, color=figures.COLOURS["theory"], linestyle=":", label="power $-3/2$"
-    )
-    ax.set(
-        xscale="log",
-        yscale="log",
-        xlabel="hidden units $d_1$",
-        ylabel=r"$\Vert \Delta H \Vert / \Vert H \Vert$",
-    )
-    ax.set_xticks(width.width.values, [str(w) for w in width.width.values])
-    ax.minorticks_off()
-    ax.legend()
+# %% tags=["remove-output"]
+shown = width[["features_moved", "loss", "nc1"]]
 figures.save(
-    fig,
+    figures.kothapalli2025.motion_by_width(shown),
     "p1-shallow-width",
     scale=SCALE,
-    data=width[["features_moved", "loss", "nc1"]],
+    data=shown,
     alt="Relative movement of the features against the number of hidden units on logarithmic axes: for "
     "fixed targets a line that falls as the width to the power minus three halves, for targets that "
     "grow with the width a much flatter one.",
@@ -319,9 +282,7 @@ figures.save(
 # %% tags=["hide-input"]
 steps = published.relative_step.isel(width=0, target=0).sel(activation="relu")
 (value, spread), (control, _) = (largest(steps.isel(d0=at)) for at in (-1, -2))
-claims.record(
-    "P1-EDGE", scale=SCALE, value=value, control=control, spread=spread, n=steps.sizes["repeat"]
-)
+judge("P1-EDGE", of=published, value=value, control=control, spread=spread, over="repeat")
 
 # %% [markdown]
 # ## A longer run
@@ -331,37 +292,14 @@ claims.record(
 # residuals would be $\bigl( I - \eta \frac2N \Theta \bigr)^t r_0$ after $t$ steps from $r_0$, known without any
 # training; that prediction is drawn as dots.
 
-# %% tags=["hide-input", "remove-output"]
-run = longer.isel(width=0, target=0, N=0)
-with figures.style():
-    fig, axes = plt.subplots(2, 2, sharex=True, sharey="row", figsize=(8.2, 5.2))
-    for (top_ax, low_ax), activation in zip(axes.T, run.activation.values, strict=True):
-        tints = figures.shades(hues[activation], run.sizes["d0"])
-        for d0, tint in zip(run.d0.values, tints, strict=True):
-            one = run.sel(activation=activation, d0=d0)
-            figures.curves(
-                top_ax, np.log10(one.loss), x="epoch", color=tint, label=f"$d_0$ = {d0}"
-            )
-            top_ax.plot(
-                run.epoch,
-                np.log10(one.kernel_regime_loss).mean("repeat"),
-                ".",
-                color="#1b2a38",
-                markersize=3,
-                zorder=5,
-            )
-            figures.curves(low_ax, one.nc1 - one.nngp, x="epoch", color=tint)
-        low_ax.axhline(0, color=figures.COLOURS["nngp"], linewidth=1, linestyle="--")
-        low_ax.set(xscale="symlog", xlabel="epoch", xlim=(0, None))
-        top_ax.set_title(names[activation])
-    axes[0, 0].legend(ncols=2)
-    axes[0, 0].set_ylabel("$\\log_{10}$ loss")
-    axes[1, 0].set_ylabel(r"$\log_{10}\,\mathcal{NC}_1$ minus NNGP")
+# %% tags=["remove-output"]
+shown = longer.isel(width=0, target=0, N=0)
+shown = shown[["nc1", "nngp", "ntk", "loss", "kernel_regime_loss", "features_moved"]]
 figures.save(
-    fig,
+    figures.kothapalli2025.longer(shown),
     "p1-shallow-longer",
     scale=SCALE,
-    data=run[["nc1", "nngp", "ntk", "loss", "kernel_regime_loss", "features_moved"]],
+    data=shown,
     alt="Top: the loss of both networks falls steadily over the epochs, on the dots of the "
     "kernel prediction. Bottom: log NC1 minus the NNGP value stays flat at zero within a few hundredths "
     "in every dimension except for erf in 128 dimensions, where it falls.",
@@ -383,14 +321,9 @@ figures.save(
 
 # %% tags=["hide-input"]
 done = longer.isel(width=0, target=0)
-value, spread = largest(done.loss.isel(epoch=-1))
-control, _ = largest(done.loss.isel(epoch=0))
-n = done.sizes["repeat"]
-claims.record("P1-LONG-LOSS", scale=SCALE, value=value, control=control, spread=spread, n=n)
-
-# %% tags=["hide-input"]
-(value, spread), (control, _) = (largest((done.nc1 - done.nngp).isel(epoch=at)) for at in (-1, 0))
-claims.record("P1-LONG", scale=SCALE, value=value, control=control, spread=spread, n=n)
+for claim, values in (("P1-LONG-LOSS", done.loss), ("P1-LONG", done.nc1 - done.nngp)):
+    (value, spread), (control, _) = (largest(values.isel(epoch=at)) for at in (-1, 0))
+    display(judge(claim, of=longer, value=value, control=control, spread=spread, over="repeat"))
 
 # %% [markdown]
 # ## Making the features move
@@ -402,34 +335,14 @@ claims.record("P1-LONG", scale=SCALE, value=value, control=control, spread=sprea
 # same. Each run takes 0.3 of its own limit $2/\lambda$ as its step, for a few hundred epochs: the kernel
 # may grow on the way, so the step keeps a distance.
 
-# %% tags=["hide-input", "remove-output"]
+# %% tags=["remove-output"]
 final = rich.isel(N=0, width=0, epoch=-1)
-ticks = [f"{s:g}" for s in final.target.values]
-with figures.style():
-    fig, axes = plt.subplots(1, 2, sharey=True, figsize=(8.2, 3.3))
-    for ax, activation in zip(axes, final.activation.values, strict=True):
-        tints = figures.shades(hues[activation], final.sizes["d0"])
-        for d0, tint in zip(final.d0.values, tints, strict=True):
-            one = final.sel(activation=activation, d0=d0)
-            figures.curves(ax, one.nc1 - one.nngp, x="target", color=tint, label=f"$d_0$ = {d0}")
-        above = final.sel(activation=activation).isel(d0=-1)
-        ax.axhline(0, color=figures.COLOURS["nngp"], linewidth=1, linestyle="--")
-        ax.axhline(
-            (above.ntk - above.nngp).mean(),
-            color=figures.COLOURS["ntk"],
-            linewidth=1,
-            linestyle="--",
-        )
-        ax.set(xscale="log", xlabel="size $s$ of the targets", title=names[activation])
-        ax.set_xticks(final.target.values, ticks)
-        ax.minorticks_off()
-        ax.legend()
-    axes[0].set_ylabel(r"$\log_{10}\,\mathcal{NC}_1$ minus NNGP")
+shown = final[["nc1", "nngp", "ntk", "nc1_random", "loss", "features_moved"]]
 figures.save(
-    fig,
+    figures.kothapalli2025.rich(shown),
     "p1-shallow-rich",
     scale=SCALE,
-    data=final[["nc1", "nngp", "ntk", "nc1_random", "loss", "features_moved"]],
+    data=shown,
     alt="Log NC1 of the trained network minus that of the NNGP kernel against the size of the targets, "
     "one curve for each input dimension: near zero for targets of size one, falling below zero for "
     "large targets, most for erf in 128 dimensions, least for ReLU in few dimensions.",
@@ -451,9 +364,7 @@ figures.save(
 # %% tags=["hide-input"]
 strong = rich.isel(width=0, epoch=-1, target=-1)
 (value, spread), (control, _) = (largest(x - strong.nngp) for x in (strong.nc1, strong.nc1_random))
-claims.record(
-    "P1-RICH", scale=SCALE, value=value, control=control, spread=spread, n=strong.sizes["repeat"]
-)
+judge("P1-RICH", of=rich, value=value, control=control, spread=spread, over="repeat")
 
 # %% [markdown]
 # ## Verdicts
@@ -464,3 +375,14 @@ claims.record(
 #
 # ```{verdicts}
 # ```
+#
+# ## Your turn
+#
+# Of the three knobs, turn the size of the targets: the network of the lesson, the same data and initial weights,
+# asked for $\pm s$. Its features now have to move, and NC1 with them. At which $s$ does the step become
+# too large?
+
+# %% tags=["your-turn"]
+s = 30
+strong = training.fit(network, X, s * targets, recipe).model
+metrics.nc1(models.features(strong, X), y, num_classes=2).round(3)
