@@ -73,7 +73,6 @@ def test_examples_are_the_extremes_among_runs_with_components(fit):
     most, least = (reading.examples(fit).isel(run=k) for k in range(2))
     assert float(most.nc1[-1]) == 0.1
     assert float(least.nc1[-1]) == 0.5
-    assert reading.same_setting(fit, most).sizes["run"] == 2
     without = fit.assign(norms_outputs=fit.norms_outputs * np.nan)
     assert float(reading.examples(without).nc1[0, -1]) == 0.01
 
