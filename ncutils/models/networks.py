@@ -56,8 +56,8 @@ class MLP(eqx.Module):
     activation: str = eqx.field(static=True)
 
     @property
-    def weights(self) -> tuple[Float[Array, "_ _"], ...]:
-        """The weight matrices of the hidden layers, and last that of the read-out."""
+    def weights(self) -> tuple:
+        """The weight matrices, p × d each, of the hidden layers, and last that of the read-out."""
         return tuple(layer.weight for layer in self.layers)
 
     def tail(self, number: int) -> "MLP":
