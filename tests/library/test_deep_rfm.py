@@ -7,7 +7,7 @@ import pytest
 import scipy.linalg
 
 from ncutils import deep_rfm, metrics
-from ncutils.deep_rfm import Layout
+from ncutils.deep_rfm import Layout, layers
 from tests import oracles
 
 C, PER, D, WIDTH = 3, 5, 6, 8
@@ -84,7 +84,7 @@ def test_test_inputs_go_the_way_of_training_inputs(net):
 def test_the_printed_algorithm_takes_the_sum_and_no_ridge(data, net):
     X, y = data
     printed = Layout.printed("relu", width=WIDTH)
-    assert (printed.ridge, printed.scale) == (0.0, "sum")
+    assert (printed.ridge, printed.normalisation) == (0.0, "sum")
     assert Layout.printed("cosine").features(D) == 4096
     assert (Layout("cosine").features(D), Layout("relu").features(D)) == (D, 1024)
     layer = build(data, printed, depth=1).layers[0]
@@ -129,11 +129,11 @@ def test_the_square_root_in_the_span_of_few_rows_is_the_square_root():
     X = jnp.asarray(rng.normal(size=(3, D)))
     S = rng.normal(size=(3, 3))
     M = X.T @ (S @ S.T) @ X
-    left, right = deep_rfm._square_root(M, X)
+    left, right = layers._square_root(M, X)
     root = left @ right
     np.testing.assert_allclose(root @ root, M, atol=1e-9)
     np.testing.assert_allclose(root, root.T, atol=1e-9)
-    left, right = deep_rfm._square_root(M + jnp.eye(D), X)  # its range is more than the span
+    left, right = layers._square_root(M + jnp.eye(D), X)  # its range is more than the span
     outside = left @ right
     assert float(jnp.max(jnp.abs(outside @ outside - M - jnp.eye(D)))) > 0.1
 

@@ -1,6 +1,7 @@
 """Training: against gradient descent by hand, in ensembles, stopped and resumed."""
 
 import dataclasses
+import importlib
 
 import equinox as eqx
 import jax
@@ -12,6 +13,8 @@ from ncutils import data, models, training
 from tests.oracles import gradient_descent, scheduled_descent
 
 jax.config.update("jax_enable_x64", True)
+
+loop = importlib.import_module("ncutils.training.fit")  # hidden by the function of that name
 
 RECIPE = training.Recipe(0.05, 12, momentum=0.9, weight_decay=0.01)
 BATCHED = training.Recipe(0.1, 1, per_class=2)
@@ -211,7 +214,8 @@ def test_random_batches_are_steps_by_hand_and_momentum_lasts_over_epochs(key):
     X, T = examples(key)
     model, recipe = affine(key), training.Recipe(0.05, 2, momentum=0.9, batch_size=5)
     fitted = training.fit(model, X, T, recipe, key=key).model.layer
-    W, b = (np.asarray(part, float) for part in (model.layer.weight, model.layer.bias))
+    parts = (model.layer.weight, model.layer.bias, X, T)
+    W, b, X, T = (np.asarray(part, float) for part in parts)
     speed, calm = [0.0, 0.0], None
     for epoch in range(2):
         rows = data.random_batches(12, 5, key=jax.random.fold_in(key, epoch))
@@ -255,7 +259,7 @@ class Stop(Exception):
     """Stands for a machine that goes down."""
 
 
-class Bar(training.tqdm):
+class Bar(loop.tqdm):
     """A progress bar that brings the run down at epoch 8."""
 
     def update(self, n=1):
@@ -266,7 +270,7 @@ class Bar(training.tqdm):
 
 def interrupted(monkeypatch, *args, **options):
     with monkeypatch.context() as patch:
-        patch.setattr(training, "tqdm", Bar)
+        patch.setattr(loop, "tqdm", Bar)
         with pytest.raises(Stop):
             training.fit(*args, progress="a run", **options)
 
