@@ -101,7 +101,7 @@ def unit_rows(X: Float[Array, "n d"], norm: float | Float[Array, ""] = 1.0) -> F
     Example:
         >>> import jax.numpy as jnp
         >>> from ncutils import data
-        >>> data.unit_rows(jnp.array([[3.0, 4.0], [0.0, 0.0]]), norm=10.0).tolist()
+        >>> data.unit_rows(jnp.array([[3.0, 4.0], [0.0, 0.0]]), norm=10.0).round(6).tolist()
         [[6.0, 8.0], [0.0, 0.0]]
     """
     length = jnp.linalg.norm(X, axis=1, keepdims=True)

@@ -20,8 +20,8 @@ from ncutils.data.sources import SOURCES, DownloadError, Source, fetch, local_fo
 from ncutils.linalg import check_finite, check_labels
 
 __all__ = [
-    "Dataset", "DownloadError", "balanced_batches", "balanced_subset", "four_gaussians",
-    "gaussian_mixture", "load", "two_gaussians",
+    "Dataset", "DownloadError", "balanced_batches", "balanced_subset", "gaussian_mixture",
+    "load", "two_gaussians",
 ]  # fmt: skip
 
 _PACKAGED = {"digits": read_digits, "mnist5k": read_mnist5k}
@@ -148,18 +148,15 @@ def two_gaussians(*, sizes: Sequence[int], dim: int, std: float = 0.5, key: PRNG
     example, ``sizes=(256, 1792)``. Arguments, result and errors as in `gaussian_mixture`.
 
     Source: P1, set D1 and Figs 2–5.
+
+    Example:
+        >>> import jax
+        >>> from ncutils import data
+        >>> X, y = data.two_gaussians(sizes=(2, 3), dim=8, key=jax.random.key(0))
+        >>> X.shape, y.tolist()
+        ((5, 8), [0, 0, 1, 1, 1])
     """
     return gaussian_mixture((-2.0, 2.0), sizes=sizes, std=std, dim=dim, key=key)
-
-
-def four_gaussians(*, sizes: Sequence[int], dim: int, std: float = 0.5, key: PRNGKeyArray):
-    """P1's four classes: means -6, -2, 2, 6 times (1, …, 1), covariance std²·I.
-
-    Arguments, result and errors as in `gaussian_mixture`.
-
-    Source: P1's released code; taken to be the set that the paper calls D2.
-    """
-    return gaussian_mixture((-6.0, -2.0, 2.0, 6.0), sizes=sizes, std=std, dim=dim, key=key)
 
 
 # --- real data ------------------------------------------------------------------------------
@@ -197,6 +194,12 @@ def load(
         ValueError: unknown set, split or dtype, or a wrong or damaged file in the NCUTILS_DATA
             folder.
         DownloadError: a file is nowhere at hand and no address gave it.
+
+    Example:
+        >>> from ncutils import data
+        >>> digits = data.load("digits")
+        >>> digits.x.shape, digits.num_classes
+        ((1797, 8, 8, 1), 10)
     """
     known = {**{packaged: ("train",) for packaged in _PACKAGED}, **sources}
     if name not in known:

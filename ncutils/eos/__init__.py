@@ -9,7 +9,6 @@ from ncutils.eos.equations import (
     residual,
     right_hand_side,
     solve,
-    solve_batch,
 )
 
 __all__ = [
@@ -21,5 +20,4 @@ __all__ = [
     "residual",
     "right_hand_side",
     "solve",
-    "solve_batch",
 ]

@@ -220,6 +220,16 @@ def free_energy(
         A scalar, up to a constant that does not depend on Σ. JAX can differentiate it.
 
     Source: derived; its stationarity is P1 Definition 6.1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import eos
+        >>> X, y = jnp.array([[-2.0], [-1.0], [1.0], [2.0]]), jnp.array([-1.0, -1.0, 1.0, 1.0])
+        >>> narrow, settings = jnp.eye(1) / 4, {"width": 50.0, "noise_var": 0.01}
+        >>> solution = eos.solve(X, y, **settings)
+        >>> lowest, other = (eos.free_energy(S, X, y, **settings) for S in (solution.sigma, narrow))
+        >>> bool(lowest < other)
+        True
     """
     p = _problem(X, y, sigma, **settings)
     n, d = X.shape
@@ -304,7 +314,7 @@ def solve(
 
     Returns:
         EosSolution. Maps over leading axes of X and y with `jax.vmap`, but reads no
-        values then; `solve_batch` checks first.
+        values then, and so refuses nothing.
 
     Raises:
         ValueError: on shapes that do not match, entries that are not finite, constant
@@ -313,6 +323,14 @@ def solve(
 
     Source: P1 Definition 6.1. Differs from the released code in the source term, in
         precision (float64, residual 1e-8) and in needing no annealing of the width.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import eos
+        >>> X = jnp.array([[-2.0, -1.5], [-1.5, -2.0], [2.0, 1.5], [1.5, 2.0]])
+        >>> solution = eos.solve(X, jnp.array([-1.0, -1.0, 1.0, 1.0]), width=500.0, noise_var=0.01)
+        >>> bool(solution.converged)
+        True
     """
     p = _problem(
         X,
@@ -332,21 +350,3 @@ def solve(
         if not bool(jnp.all(jnp.isfinite(jnp.linalg.cholesky(noisy)))):
             raise ValueError(f"Q + σ²I is singular in float64 at noise_var={noise_var}")
     return solution
-
-
-def solve_batch(X: Float[Array, "r n d"], y: Float[Array, "r n"], **settings) -> EosSolution:
-    """`solve` for each of r data sets of one shape, with one compilation.
-
-    Args: r × n × d inputs and r × n targets; the rest as for `solve`.
-
-    Returns:
-        EosSolution, every field with a leading axis r.
-
-    Raises:
-        ValueError: as `solve` does, for any of the data sets.
-    """
-    if X.ndim != 3 or y.shape != X.shape[:2]:
-        raise ValueError(f"X is r × n × d and y is r × n, not {X.shape} and {y.shape}")
-    for inputs, targets in zip(X, y, strict=True):
-        _check(inputs, targets)
-    return jax.vmap(partial(solve, **settings))(X, y)

@@ -81,25 +81,6 @@ def log_posterior(W: Float[Array, "k d"], net: Network) -> Float[Array, ""]:
     return -0.5 * prior - 0.5 * half @ half - jnp.sum(jnp.log(jnp.diagonal(factor)))
 
 
-def log_joint(theta: Float[Array, "k d_and_1"], net: Network) -> Float[Array, ""]:
-    r"""$\log p(W, a \mid y)$ of the head: the network's own loss with weight decay.
-
-    Args:
-        theta: $d_1 \times (d_0 + 1)$; W, and in the last column the readout in units of
-            the first layer's prior, $a_k\,\sqrt{d_1 \sigma_w^2 / (d_0 \sigma_a^2)}$, so
-            that one step size suits both.
-        net: data and variances.
-
-    Returns:
-        A scalar, up to a constant.
-    """
-    d = net.X.shape[1]
-    W, scaled = theta[:, :-1], theta[:, -1]
-    a = scaled * jnp.sqrt(d * net.readout_var / (net.weight_var * len(theta)))
-    gap = net.y - _features(W, net.X) @ a
-    return -0.5 * gap @ gap / net.noise_var - 0.5 * d / net.weight_var * jnp.sum(theta * theta)
-
-
 def observe(W: Float[Array, "k d"], net: Network) -> dict[str, Array]:
     r"""Second moment of the weights over neurons, $\tfrac1{d_1}W^\top W$, and kernel $K_W$.
 

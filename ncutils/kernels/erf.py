@@ -95,6 +95,14 @@ def kernel(
             readout_var ≤ 0.
 
     Source: P1 Definition 6.1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import eos, kernels
+        >>> X = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+        >>> Q = eos.kernel(jnp.eye(2) / 2, X, readout_var=1.0)
+        >>> bool(jnp.allclose(Q, kernels.nngp(X, activation="erf")))
+        True
     """
     _check(sigma, X, readout_var)
     return gram(jnp.linalg.cholesky(sigma), X, readout_var).kernel

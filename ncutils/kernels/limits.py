@@ -117,6 +117,14 @@ def nngp(
             inputs that are not finite or do not match.
 
     Source: P1 Section 3; the integrals are Cho and Saul (2009) and Williams (1996).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import kernels
+        >>> X = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+        >>> print(kernels.nngp(X, activation="relu").round(4))
+        [[0.25   0.0796]
+         [0.0796 0.25  ]]
     """
     check_inputs(X, Z)
     _check_network(activation, depth, weight_var, bias_var)
@@ -146,6 +154,14 @@ def ntk(
 
     Source: P1 Section 3. Differs from the released code, whose erf derivative has an
         inner product of the diagonals where the outer product stands.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import kernels
+        >>> X = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+        >>> print(kernels.ntk(X, activation="relu").round(4))
+        [[0.5    0.0796]
+         [0.0796 0.5   ]]
     """
     check_inputs(X, Z)
     _check_network(activation, depth, weight_var, bias_var)
@@ -160,9 +176,19 @@ def nngp_and_ntk(
     weight_var: float = 1.0,
     bias_var: float = 0.0,
 ) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
-    """`nngp` and `ntk` of one set of inputs.
+    r"""`nngp` and `ntk` of one set of inputs.
 
     Args, Returns, Raises, Source: as for the two functions.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import kernels
+        >>> Q, theta = kernels.nngp_and_ntk(jnp.array([[2.0], [-1.0]]), activation="relu")
+        >>> print(Q.round(4), theta.round(4), sep="\n")
+        [[2.  0. ]
+         [0.  0.5]]
+        [[4. 0.]
+         [0. 1.]]
     """
     check_inputs(X, None)
     _check_network(activation, depth, weight_var, bias_var)

@@ -57,6 +57,14 @@ def nc1(
 
     Source: P1 Section 2; P2 Section 2 (its released code for "std"); P3 Section 3.
         Differs from P3's released code, which divides $\Sigma_W$ by C·N.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import metrics
+        >>> H = jnp.array([[1.0, 0.1], [1.0, -0.1], [-1.0, 0.1], [-1.0, -0.1]])
+        >>> y = jnp.array([0, 0, 1, 1])
+        >>> print(f"{metrics.nc1(H, y, num_classes=2):.3f}")
+        0.010
     """
     linalg.check_choice("kind", kind, ("trace", "pinv", "std", "cdnv"))
     _check_features(H, y, num_classes)
@@ -111,6 +119,14 @@ def nc2(
         A scalar, zero exactly at a simplex frame.
 
     Source: P2 Section 2; P3 Section 3 and its released code.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import metrics
+        >>> angles = 2 * jnp.pi * jnp.arange(3) / 3
+        >>> H = jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=1)
+        >>> bool(metrics.nc2(H, jnp.array([0, 1, 2]), num_classes=3) < 1e-12)
+        True
     """
     linalg.check_choice("kind", kind, ("frobenius", "mean_square"))
     _check_features(H, y, num_classes)
@@ -150,6 +166,14 @@ def nc3(
         ValueError: as for `nc1`, or if W is not C × p.
 
     Source: P2 Section 2.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import metrics
+        >>> H = jnp.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0]])
+        >>> W = jnp.array([[3.0, 0.0], [-3.0, 0.0]])  # rows along the class means
+        >>> bool(metrics.nc3(H, jnp.array([0, 0, 1, 1]), W, num_classes=2) < 1e-12)
+        True
     """
     _check_features(H, y, num_classes)
     _check_classifier(H, W, num_classes)
@@ -191,6 +215,14 @@ def nc4(
         ValueError: as for `nc3`, or if b is not of length C.
 
     Source: P2 Section 2.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import metrics
+        >>> H = jnp.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0]])
+        >>> W, b = jnp.array([[3.0, 0.0], [-3.0, 0.0]]), jnp.zeros(2)
+        >>> float(metrics.nc4(H, jnp.array([0, 0, 1, 1]), W, b, num_classes=2))
+        0.0
     """
     _check_features(H, y, num_classes)
     _check_classifier(H, W, num_classes)

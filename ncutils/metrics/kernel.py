@@ -67,6 +67,14 @@ def kernel_nc1(
             `nc1`, or for an unknown weighting.
 
     Source: P1 Theorem 4.1; "as_printed" is the formula of its released code.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import metrics
+        >>> H = jnp.array([[1.0, 0.1], [1.0, -0.1], [-1.0, 0.1], [-1.0, -0.1]])
+        >>> nc1 = metrics.kernel_nc1(H @ H.T, jnp.array([0, 0, 1, 1]), num_classes=2)
+        >>> print(f"{nc1.within:.3f} {nc1.between:.3f} {nc1.ratio:.3f}")
+        0.010 1.000 0.010
     """
     linalg.check_choice("weighting", weighting, ("exact", "as_printed"))
     linalg.check_labels(y, num_classes=num_classes, length=K.shape[0])
@@ -122,6 +130,13 @@ def label_alignment(K: Float[Array, "n n"], y: Int[Array, " n"]) -> Float[Array,
         ValueError: if K is not square, symmetric and finite, or lengths differ.
 
     Source: P2 Section 6 ("kernel alignment"; its code reports it from block values).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import metrics
+        >>> y = jnp.array([0, 0, 1, 1])
+        >>> print(f"{metrics.label_alignment(jnp.eye(4), y):.3f}")
+        0.707
     """
     if y.shape != (K.shape[0],):
         raise ValueError(f"labels have shape {y.shape}, the kernel {K.shape}")

@@ -556,7 +556,8 @@ drop, drift = (last[f"mean_field_{x}"] / last[f"eos_{x}"] for x in ("drop", "dri
 # ## Everything on one axis
 
 # %% tags=["remove-output"]
-N = int(shallow.N[0]) if shallow.N[0] in figure4.N else int(figure4.N[0])
+N = int(shallow.N[0])
+N = N if N in figure4.N else int(figure4.N[0])
 kernels_here = figure4.sel(N=N, width=500)
 network = shallow.sel(activation="erf").isel(N=0, width=0, target=0, epoch=-1)
 figures.save(

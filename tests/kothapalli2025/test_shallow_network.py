@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ncutils import data, kernels, metrics, models
+from ncutils import data, experiments, kernels, metrics, models
 from ncutils.experiments.kothapalli2025 import shallow_network as experiment
 
 LABELS = jnp.repeat(jnp.arange(2), 6)
@@ -25,19 +25,17 @@ def inputs(key):
 
 @pytest.fixture(scope="module")
 def small():
-    config = experiment.Config(
+    config = experiment.Networks(
         sizes=(12,),
         dims=(3,),
         epochs=4,
-        record_at=(0, 4),
         widths=(16, 32),
         targets=((1.0, 0.0), (4.0, 1.0)),
         relative_step=0.5,
-        random_labels=True,
         base_width=16,
         repeats=3,
     )
-    return config, experiment.run(config)
+    return config, experiment.train(config, random_labels=True)
 
 
 @pytest.mark.parametrize("activation", ["erf", "relu"])
@@ -74,11 +72,10 @@ def test_standard_error_of_nc1_is_the_spread_over_untrained_networks():
 
 
 def test_a_wide_network_loses_loss_as_its_first_tangent_kernel_says():
-    config = experiment.Config(
+    config = experiment.Networks(
         sizes=(12,),
         dims=(3,),
         epochs=60,
-        record_at=(0, 20, 60),
         activations=("erf",),
         widths=(4000,),
         relative_step=0.5,
@@ -86,9 +83,9 @@ def test_a_wide_network_loses_loss_as_its_first_tangent_kernel_says():
         dtype="float64",
         weight_decay=0.0,
     )
-    ds = experiment.run(config).squeeze()
+    ds = experiment.train(config).squeeze()
     np.testing.assert_allclose(ds.kernel_regime_loss, ds.loss, rtol=0.02)
-    assert (ds.kernel_regime_loss.isel(epoch=1) > 1.1 * ds.loss.isel(epoch=2)).all()
+    assert (ds.kernel_regime_loss.isel(epoch=-2) > 1.1 * ds.loss.isel(epoch=-1)).all()
     np.testing.assert_allclose(ds.relative_step, 0.5, rtol=1e-9)
     assert (ds.kernel_moved < 0.01).all()
 
@@ -97,11 +94,11 @@ def test_every_run_of_the_grid_is_there_and_finite(small):
     _, ds = small
     assert ds.nc1.dims == ("activation", "N", "d0", "width", "target", "epoch", "repeat")
     assert dict(ds.sizes) == {
-        "activation": 2, "N": 1, "d0": 1, "width": 2, "target": 2, "epoch": 2, "repeat": 3,
+        "activation": 2, "N": 1, "d0": 1, "width": 2, "target": 2, "epoch": 4, "repeat": 3,
     }  # fmt: skip
     assert all(np.isfinite(variable).all() for variable in ds.data_vars.values())
     assert ds.power.values.tolist() == [0.0, 1.0]
-    start, end = ds.isel(epoch=0), ds.isel(epoch=1)
+    start, end = ds.isel(epoch=0), ds.isel(epoch=-1)
     assert (start.features_moved == 0).all()
     assert (end.features_moved > 0).all()
     assert (end.loss < start.loss).all()
@@ -114,11 +111,11 @@ def test_repeats_differ_and_the_draw_is_shared_where_it_should_be(small):
     start = ds.nc1.isel(epoch=0)
     np.testing.assert_array_equal(start.isel(target=0), start.isel(target=1))
     assert (start.isel(width=0) != start.isel(width=1)).all()
-    alone = dataclasses.replace(config, activations=("relu",), random_labels=False)
-    again = experiment.run(alone)
+    alone = dataclasses.replace(config, activations=("relu",))
+    again = experiment.train(alone)
     xr.testing.assert_allclose(
         again.nc1, ds.nc1.sel(activation=["relu"]), rtol=1e-5
-    )  # a cell does not depend on what else is in the grid
+    )  # a run does not depend on what else is in the grid
 
 
 def test_random_targets_are_dealt_out_in_equal_numbers_and_unlike_the_classes(small):
@@ -131,30 +128,58 @@ def test_random_targets_are_dealt_out_in_equal_numbers_and_unlike_the_classes(sm
     assert (ds.nc1_random != ds.nc1.isel(width=0, target=-1, epoch=-1)).all()
 
 
+def config_of(case, scale):
+    return experiments.config_of(f"kothapalli2025/shallow_network/{case}", scale=scale)
+
+
 def test_paper_scale_has_the_published_settings():
-    config = experiment.Config.at("published", "paper")
+    config = config_of("published", "paper")
     assert (config.sizes, config.dims) == ((128, 256, 512, 1024), (1, 2, 8, 32, 128))
     assert (config.epochs, config.learning_rate, config.weight_decay) == (1000, 1e-3, 1e-6)
     assert (config.widths, config.repeats, config.readout_gain) == ((500,), 10, 1.97)
     assert (config.activations, config.targets) == (("erf", "relu"), ((1.0, 0.0),))
     assert config.dtype == "float32"
-    assert experiment.Config.at("published", "smoke").epochs < 100
+    assert config_of("published", "smoke").epochs < 100
 
 
-def test_every_cell_has_settings_at_every_scale_and_others_are_refused():
-    for cell in experiment.CELLS:
-        for scale in ("smoke", "quick", "paper"):
-            config = experiment.Config.at(cell, scale)
-            assert config.record_at[0] == 0
-            assert config.record_at[-1] == config.epochs
-            assert (config.learning_rate is None) != (config.relative_step is None)
-    with pytest.raises(ValueError, match="unknown cell 'fig9'"):
-        experiment.Config.at("fig9", "quick")
+@pytest.mark.parametrize("case", ["published", "longer", "rich", "width"])
+def test_a_case_is_measured_before_and_after_and_has_one_step(case):
+    for scale in ("smoke", "quick", "paper"):
+        config = config_of(case, scale)
+        assert config.record_at[0] == 0
+        assert config.record_at[-1] == config.epochs
+        assert (config.learning_rate is None) != (config.relative_step is None)
+
+
+def test_a_step_left_open_or_given_twice_is_refused():
     for step in ({}, {"learning_rate": 0.1, "relative_step": 0.1}):
         with pytest.raises(ValueError, match="either learning_rate or relative_step"):
-            experiment.Config(sizes=(4,), dims=(1,), epochs=1, record_at=(0, 1), **step)
-    with pytest.raises(ValueError, match="unknown scale 'huge'"):
-        experiment.Config.at("published", "huge")
+            experiment.Networks(sizes=(4,), dims=(1,), epochs=1, **step)
+
+
+def test_a_stopped_case_goes_on_with_the_trainings_that_it_has_and_leaves_none(
+    tmp_path, monkeypatch
+):
+    config = experiment.Networks(
+        (8,), (2,), epochs=2, learning_rate=0.1, widths=(8,), repeats=2, base_width=8
+    )
+    whole, trained = experiment.train(config), []
+    fit = experiment.training.fit_ensemble
+
+    def stops(*args, **options):
+        if len(trained) == 1:
+            raise KeyboardInterrupt
+        trained.append(options["progress"])
+        return fit(*args, **options)
+
+    monkeypatch.setattr(experiment.training, "fit_ensemble", stops)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.train(config, checkpoint=tmp_path / "case.eqx")
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setattr(experiment.training, "fit_ensemble", fit)
+    again = experiment.train(config, checkpoint=tmp_path / "case.eqx")
+    xr.testing.assert_identical(again, whole)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_largest_is_the_largest_mean_with_its_own_standard_error():

@@ -1,3 +1,4 @@
+import functools
 import math
 import socket
 
@@ -86,12 +87,15 @@ def worst_standard_error(X, y, *, means, std):
     return worst
 
 
+four_gaussians = functools.partial(data.gaussian_mixture, (-6.0, -2.0, 2.0, 6.0))
+
+
 @pytest.mark.parametrize(
     ("draw", "sizes", "means", "std"),
     [
         (data.two_gaussians, (512, 512), (-2, 2), 0.5),  # D1
         (data.two_gaussians, (256, 1792), (-2, 2), 2.0),  # std 2, unbalanced
-        (data.four_gaussians, (256,) * 4, (-6, -2, 2, 6), 0.5),
+        (four_gaussians, (256,) * 4, (-6, -2, 2, 6), 0.5),  # taken to be D2
     ],
 )
 def test_presets_have_the_moments_of_the_paper(draw, sizes, means, std, key):

@@ -225,18 +225,6 @@ def test_on_two_classes_the_covariance_grows_a_spike_and_nc1_falls(data, solutio
     )
 
 
-def test_a_batch_is_its_members_solved_one_by_one(data, solution):
-    other = two_classes(8)
-    X, y = (jnp.stack([jnp.asarray(a), jnp.asarray(b)]) for a, b in zip(data, other, strict=True))
-    batch = eos.solve_batch(X, y, **SETTINGS)
-    assert batch.sigma.shape == (2, D, D)
-    assert bool(jnp.all(batch.converged))
-    np.testing.assert_allclose(batch.sigma[0], solution.sigma, rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(
-        batch.sigma[1], eos.solve(X[1], y[1], **SETTINGS).sigma, rtol=1e-6, atol=1e-8
-    )
-
-
 def test_a_search_that_is_cut_short_says_so(data):
     short = eos.solve(*map(jnp.asarray, data), max_steps=2, **SETTINGS)
     assert not bool(short.converged)
@@ -279,15 +267,6 @@ def test_a_singular_kernel_without_noise_to_speak_of_is_refused(data):
     twice = jnp.asarray(np.concatenate([X[:12], X[:12]]))  # each row two times
     with pytest.raises(ValueError, match="singular"):
         eos.solve(twice, jnp.asarray(y), width=WIDTH, noise_var=1e-30)
-
-
-@pytest.mark.usefixtures("as_a_user")
-def test_a_batch_is_checked_before_it_is_mapped(data):
-    X, y = (jnp.asarray(a)[None] for a in data)
-    with pytest.raises(ValueError, match="constant"):
-        eos.solve_batch(X, jnp.ones_like(y), **SETTINGS)
-    with pytest.raises(ValueError, match="r × n"):
-        eos.solve_batch(X, y[0], **SETTINGS)
 
 
 def test_single_precision_is_refused(data):

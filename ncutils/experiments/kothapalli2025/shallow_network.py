@@ -332,7 +332,7 @@ WIDTH = {"dims": (8,), "relative_step": 0.9, "activations": ("erf",)}
 WIDTH |= {"targets": ((1.0, 0.0), (10.0, 1.0))}  # s fixed, and s growing as the width
 
 
-def sized(*sizes: float) -> tuple[tuple[float, float], ...]:
+def sized(*sizes: float | int) -> tuple[tuple[float, float], ...]:
     """Targets ± s at every width, for each of these s."""
     return tuple((float(s), 0.0) for s in sizes)
 
