@@ -61,7 +61,13 @@ def test_the_archive_holds_nothing_that_no_page_shows():
 def test_pages_show_every_case_there_is_and_no_other():
     shown = {name for page in PAGES for name in build.cases_of(page)}
     shown |= {name for page in PAGES for name, _ in build.longer_runs(page)}
-    assert shown == set(experiments.cases())
+    assert shown <= set(experiments.cases())
+    # The pairs of a paper that were too long to run are named on a page by their module.
+    text = {path: path.read_text(encoding="utf-8") for path in SOURCES}
+    for name in set(experiments.cases()) - shown:
+        key, module, _ = name.split("/")
+        pages = [said for path, said in text.items() if path.parent.name == key]
+        assert any(f"{key}/{module}" in said for said in pages), f"no page shows {name}"
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=name_of)
