@@ -216,7 +216,7 @@ figures.save(
 # predicting the mean of the labels costs.
 # :::
 #
-# Variance within classes vanishes {claim}`P3-F10`, and so does the loss {claim}`P3-F10-LOSS`. (In the released code the share between classes would saturate at ten instead of one, see the {doc}`audit <../book/audit>`.) The correlation ends at {measured}`P3-NFA-MLP` {claim}`P3-NFA-MLP`; the paper reports 0.74 on average for its own sizes.
+# Variance within classes vanishes {claim}`P3-F10`, and so does the loss {claim}`P3-F10-LOSS`. (In the released code the share between classes would saturate at ten instead of one, see the {doc}`audit <../../book/audit>`.) The correlation ends at {measured}`P3-NFA-MLP` {claim}`P3-NFA-MLP`; the paper reports 0.74 on average for its own sizes.
 #
 # **What the correlation is worth.** Two things speak against it. *Chance is not zero*: two positive semi-definite matrices have large diagonals in common. With the AGOP in a random basis the correlation is still {measured}`P3-NFA-MLP.control` here, and more at larger gains, where the weights stay closer to
 # a multiple of the identity. And *it is there before training*: {measured}`P3-NFA-START` on average {claim}`P3-NFA-START`. The reason is the chain rule. The Jacobian ends with the layer's own weights, $J_l = B_l W_l$, so that
@@ -286,7 +286,7 @@ figures.save(
 # :::
 #
 # All networks fit all labels. Between gain 0.2 and gain 1 the last NC1 differs by {measured}`P3-INIT` decades, the loss by {measured}`P3-INIT.control` {claim}`P3-INIT`. The usual account {cite:p}`chizat2019`: with large weights there is a fit near the start, where random features are good enough; with small ones the features have to be built, and nothing
-# is built that the labels do not ask for. On [two layers](shallow_network) it was the size of the targets that decided between the two.
+# is built that the labels do not ask for. On [two layers](../kothapalli2025/shallow_network) it was the size of the targets that decided between the two.
 
 # %% tags=["hide-input"]
 deep = end.sel(stage="output").isel(layer=-1, gain=[-1, 0])

@@ -509,7 +509,7 @@ many = {"of": general, "over": "repeat"}
 # ```{verdicts}
 # ```
 #
-# The {doc}`page with sliders <../book/play>` lets you turn the kernel values, the biases and $E$ by hand. The [page after it](beyond_balance) drops equal classes and three values.
+# The {doc}`page with sliders <../../book/play>` lets you turn the kernel values, the biases and $E$ by hand. The [page after it](beyond_balance) drops equal classes and three values.
 
 # %% [markdown]
 # ## Your turn
