@@ -426,14 +426,14 @@ within = {
 # %% [markdown]
 # ## Your turn
 #
-# What if the first weights are larger still? One network of a quarter of a thousand samples, with gain 2: the share of each layer's fall of $\log \mathcal{NC}_1$ that $SV^\top$ makes.
-# Compare with the smallest gain at which it still learns.
+# What if the first weights are larger than all those above? Two networks, 120 digits, gain 1.5: the share of $SV^\top$ in each layer's fall of $\log \mathcal{NC}_1$.
+# Then try a small gain, and find out how long the networks stay on the plateau.
 
 # %% tags=["your-turn"]
 from ncutils import experiments
 
-tried = experiments.run("beaglehole2024/weights_and_agop/mlp", seeds=(7,), gains=(2.0,))
-end = np.log10(tried.nc1).isel(gain=0, repeat=0, epoch=-1)
+tried = experiments.run("beaglehole2024/weights_and_agop/mlp", gains=(1.5,), learning_rate=0.1)
+end = np.log10(tried.nc1).isel(gain=0, epoch=-1).mean("repeat")
 fall = end.sel(stage="input") - end
 (fall.sel(stage="right") / fall.sel(stage="output")).to_pandas()
 
