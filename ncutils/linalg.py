@@ -185,7 +185,7 @@ def block_values(
     if not is_traced(y) and len(y) == num_classes:
         raise ValueError(f"{num_classes} samples in {num_classes} classes: none has two of them")
     sizes = one_hot(y, num_classes=num_classes, dtype=K.dtype).sum(axis=0)
-    sums = block_means(K, y, num_classes=num_classes) * sizes[:, None] * sizes
+    sums = block_means(K, y, num_classes=num_classes) * sizes[:, None] * sizes[None, :]
     own = jnp.trace(K, axis1=-2, axis2=-1)
     within = jnp.trace(sums, axis1=-2, axis2=-1)
     across = jnp.sum(jnp.where(jnp.eye(num_classes, dtype=bool), 0.0, sums), axis=(-2, -1))
