@@ -31,12 +31,17 @@ def rise(config):
 def train(config, *, checkpoint=None):
     return xr.Dataset(attrs={"checkpoint": str(checkpoint)})
 
-@case(smoke=Line(3), quick=Line(30))
-def short(config):
-    return xr.Dataset()
-
 def helper(config):
     return xr.Dataset()
+"""
+
+#: Not even importable: a decorator without a scale is refused by Python itself.
+BRIEF = """\
+from ncutils.experiments import case
+
+@case(smoke=3, quick=30)
+def short(config):
+    return None
 """
 
 
@@ -47,6 +52,7 @@ def drawer(tmp_path, monkeypatch):
     (folder / "toy2020").mkdir(parents=True)
     (folder / "toy2020" / "__init__.py").write_text("")
     (folder / "toy2020" / "line.py").write_text(MODULE)
+    (folder / "toy2020" / "brief.py").write_text(BRIEF)
     monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, str(folder)])
     monkeypatch.setattr(experiments, "FOLDER", folder)
     yield folder
@@ -59,7 +65,7 @@ def test_cases_are_the_marked_functions_with_the_scales_that_they_have():
     assert experiments.cases() == {
         "toy2020/line/rise": {"smoke", "quick", "paper", "workstation"},
         "toy2020/line/train": {"smoke", "quick", "paper"},
-        "toy2020/line/short": {"smoke", "quick"},
+        "toy2020/brief/short": {"smoke", "quick"},
     }
 
 
@@ -89,16 +95,16 @@ def test_a_checkpoint_is_handed_to_the_case_that_takes_one():
             "toy2020/line/fall",
             {},
             r"^no case 'toy2020/line/fall': write `@case\(smoke=…, quick=…, paper=…\)` over a "
-            r"function fall in ncutils/experiments/toy2020/line\.py; there are: toy2020/line/rise",
+            r"function fall in ncutils/experiments/toy2020/line\.py; there are: toy2020/brief/short, toy2020/line/rise",
         ),
         ("toy2020/line/helper", {}, "no case 'toy2020/line/helper'"),
         ("rise", {}, "no case 'rise'"),
         ("../../etc/passwd", {}, "no case"),
         (
-            "toy2020/line/short",
+            "toy2020/brief/short",
             {},
-            r"^case toy2020/line/short has no scale paper: write `paper=…` into its `@case\(…\)` "
-            r"in ncutils/experiments/toy2020/line\.py$",
+            r"^case toy2020/brief/short has no scale paper: write `paper=…` into its `@case\(…\)` "
+            r"in ncutils/experiments/toy2020/brief\.py$",
         ),
         ("toy2020/line/train", {"scale": "workstation"}, "unknown scale 'workstation'"),
         ("toy2020/line/rise", {"sise": 3}, "rise has no field sise; it has: size, seeds$"),
