@@ -78,7 +78,8 @@ class CountDirective(SphinxDirective, CoverageReader):
         for key, paper in self.ledger().papers.items():
             counts = [coverage.count(found, paper=key, figures=kind) for kind in (True, False)]
             lines.append((paper, [one[word] for one in counts for word in coverage.STATES]))
-        return typeset("coverage_count", lines=lines, words=coverage.STATES)
+        kinds = [f"{kind} {word}" for kind in ("Figures", "Statements") for word in coverage.STATES]
+        return typeset("coverage_count", lines=lines, words=["Paper", *kinds])
 
 
 class GapsDirective(SphinxDirective, CoverageReader):

@@ -7,13 +7,12 @@ when a page is read, and resolved in one place when all pages are known.
 
 import dataclasses
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from docutils import nodes
 from sphinx import addnodes
-from sphinx.domains import Domain, ObjType
+from sphinx.domains import Domain
 from sphinx.util.nodes import make_refnode
 
 from . import chapter, graph, reference
@@ -63,7 +62,6 @@ class Book(Domain):
 
     name = "nc"
     label = "Neural collapse"
-    object_types: ClassVar = {"claim": ObjType("claim"), "name": ObjType("name of the library")}
     initial_data: ClassVar = {"pages": {}}
     data_version = 1
 
@@ -129,13 +127,6 @@ class Book(Domain):
                 cell["classes"].append("nc-recording")
                 made = typeset(MACROS + RECORDED, claims=claims)
                 cell.parent.insert(cell.parent.index(cell) + 1, made)
-
-    def get_objects(self) -> Iterator[tuple[str, str, str, str, str, int]]:
-        """Claims and names of the library, for the search."""
-        for page, said in self.pages.items():
-            for (kind, name), anchor in said.anchors.items():
-                if kind in self.object_types:
-                    yield name, name, kind, page, anchor, 1
 
     def check_consistency(self):
         """What can only be seen when all pages have been read."""

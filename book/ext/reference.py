@@ -7,9 +7,9 @@ of all rooms, ``{api-experiments}`` that of the experiments. A room that no page
 a warning, and the book is built with warnings as errors.
 """
 
-import ast
 import importlib.util
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -41,31 +41,26 @@ class Library:
 
     def __init__(self, source: Path):
         """Read the library; ``source`` is the staged tree, whose pages use it."""
-        spec = importlib.util.find_spec(PACKAGE)
-        if spec is None or spec.origin is None:
-            raise ModuleNotFoundError(f"the reference describes {PACKAGE}, which is not installed")
-        folder = Path(spec.origin).parent
+        folder = Path(importlib.util.find_spec(PACKAGE).origin).parents[1]
+        options = {"allow_inspection": False, "resolve_aliases": True}
         self.source = source
-        self.root = griffe.load(
-            PACKAGE, search_paths=[folder.parent], allow_inspection=False, resolve_aliases=True
-        )
-        public = below(self.root)
-        self.experiments = public.pop("experiments")
-        self.rooms = public
+        self.root = griffe.load(PACKAGE, search_paths=[folder], **options)
+        self.rooms = below(self.root)
+        self.experiments = self.rooms.pop("experiments")
 
     def find(self, dotted: str) -> griffe.Object | None:
         """The object at the end of a path below the package, or the last on the way to it."""
-        found = None
+        found, inside = None, self.root
         for part in dotted.split("."):
-            inside = self.root if found is None else found
-            if inside is not self.root and not inside.is_module:
-                break  # a method or a field of a class counts as a use of the class
-            if (member := inside.members.get(part)) is None:
+            # A method or a field of a class counts as a use of the class.
+            member = inside.members.get(part) if inside.is_module else None
+            # `training.fit` is the function that is imported, not the module of that name.
+            target = inside.imports.get(part, "") if member is not None else ""
+            if target.startswith(f"{PACKAGE}."):
+                member = self.root[target.partition(".")[2]]
+            if member is None or (target and PACKAGE not in target):
                 break
-            try:
-                found = member.final_target if member.is_alias else member
-            except griffe.AliasResolutionError:
-                break
+            found = inside = member.final_target if member.is_alias else member
         return found
 
     def entries(self, path: str, module: griffe.Module) -> dict[str, griffe.Object]:
@@ -99,58 +94,45 @@ class Library:
 
     def used(self, code: str) -> set[str]:
         """Where the names that some code takes from the library are defined, by its imports."""
-        tree, homes, found = ast.parse(code), {}, set()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-                base, _, rest = node.module.partition(".")
-                for alias in node.names if base == PACKAGE else ():
-                    homes[alias.asname or alias.name] = f"{rest}.{alias.name}".strip(".")
-            elif isinstance(node, ast.Import):
-                for alias in node.names:
-                    if alias.name.startswith(f"{PACKAGE}.") and alias.asname:
-                        homes[alias.asname] = alias.name.partition(".")[2]
-        for node in ast.walk(tree):
-            chain = ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
-            first, dot, rest = chain.partition(".")
-            if first in homes and re.fullmatch(r"[\w.]+", chain):
-                found.add(self.find(f"{homes[first]}{dot}{rest}"))
+        found, imports = set(), griffe.visit("code", Path("code.py"), code).imports
+        for name, path in imports.items():
+            if path.startswith(f"{PACKAGE}."):
+                for chain in re.findall(rf"(?<![\w.]){name}((?:\.\w+)*)", code):
+                    found.add(self.find(path.partition(".")[2] + chain))
         return {one.canonical_path for one in found if one is not None}
 
     @cached_property
     def cases(self) -> dict[str, list[str]]:
         """The cases that each page reads, as the records of the pages say."""
-        folder, found = self.source / "pages", {}
-        for path in sorted(folder.glob("*/*.json")):
-            used = (read_json(path) or {}).get("results", [])
-            found[path.relative_to(folder).with_suffix("").as_posix()] = [
-                one["case"] for one in used
-            ]
-        return found
+        records = {path: read_json(path) for path in sorted(self.source.glob("pages/*/*.json"))}
+        return {
+            f"{path.parent.name}/{path.stem}": [one["case"] for one in record.get("results", [])]
+            for path, record in records.items()
+        }
 
     @cached_property
     def users(self) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
         """The pages and the rooms that use each name, by where it is defined."""
-        pages: dict[str, set[str]] = {}
+        pages, rooms = defaultdict(set), defaultdict(set)
         for page, cases in self.cases.items():
             used = self.used(notebook_code(self.source / "notebooks" / f"{page}.ipynb"))
             waiting, seen = [f"experiments.{case.replace('/', '.')}" for case in cases], set()
             while waiting:
                 one = self.find(waiting.pop())
-                module = one if one is None or one.is_module else one.module
-                if module is None or module.canonical_path in seen:
+                path = one and Path(one.filepath)
+                if path in (None, *seen):
                     continue
-                seen.add(module.canonical_path)
-                inside = self.used(Path(module.filepath).read_text(encoding="utf-8"))
-                below = [path.partition(".")[2] for path in inside]
-                waiting += [path for path in below if path.startswith("experiments.")]
+                seen.add(path)
+                inside = self.used(path.read_text(encoding="utf-8"))
+                paths = [name.partition(".")[2] for name in inside]
+                waiting += [name for name in paths if name.startswith("experiments.")]
                 used |= inside
             for name in used:
-                pages.setdefault(name, set()).add(page)
-        rooms: dict[str, set[str]] = {}
+                pages[name].add(page)
         for room, module in self.rooms.items():
             for path in files(module):
                 for name in self.used(path.read_text(encoding="utf-8")):
-                    rooms.setdefault(name, set()).add(room)
+                    rooms[name].add(room)
         return pages, rooms
 
 
@@ -202,22 +184,15 @@ def signature(one: griffe.Object) -> str:
         return "\n".join(
             [f"class {one.name}{bases}{':' * bool(fields)}", *map(quoted, fields.values())]
         )
-    is_method = one.parent.is_class and "staticmethod" not in one.labels
-    given, texts = list(one.parameters)[is_method:], []
-    for part in given:
-        kind = part.kind.value.partition(" ")
-        stars = {"positional": "*", "keyword": "**"}.get(kind[2], "") if kind[1] else ""
-        if kind[0] == "keyword-only" and not any("*" in text for text in texts):
-            texts.append("*")
-        typed = f": {part.annotation}" if part.annotation is not None else ""
-        equals = " = " if typed else "="
-        default = "" if part.default is None or stars else f"{equals}{part.default}"
-        texts.append(quoted(f"{stars}{part.name}{typed}{default}"))
-    arrow = f" -> {quoted(one.returns)}" if one.returns is not None else ""
-    line = f"{one.name}({', '.join(texts)}){arrow}"
-    if len(line) <= WIDTH or not texts:
+    line = quoted(one.signature())
+    if one.parent.is_class and "staticmethod" not in one.labels:
+        line = re.sub(r"\((?:self|cls)(?:, )?", "(", line, count=1)
+    head, inside, arrow = re.fullmatch(r"(\w+)\((.*)\)( -> .*)?", line).groups("")
+    if len(line) <= WIDTH or not inside:
         return line
-    return "\n".join([f"{one.name}(", *(f"    {text}," for text in texts), f"){arrow}"])
+    # A comma between arguments, not one inside a type.
+    inside = re.sub(r", (?=[*/]|\w+(?:: |=| =))", ",\n    ", inside)
+    return f"{head}(\n    {inside},\n){arrow}"
 
 
 def prose(text: str) -> str:
@@ -230,12 +205,9 @@ def prose(text: str) -> str:
             blocks.append("\n".join(["$$", *lines[:-1], lines[-1] + mark, "$$"]))
             continue
         for part in re.split(r"\n\s*\n", piece):
-            is_example = part.lstrip().startswith(">>>")
-            if is_example:
-                blocks.append(f"```pycon\n{part.strip()}\n```")
-            else:
-                marked = LABEL.sub(r"\n\n**\1.** ", part).split("\n\n")
-                blocks += [" ".join(paragraph.split()) for paragraph in marked]
+            marked = LABEL.sub(r"\n\n**\1.** ", part).split("\n\n")
+            words = [" ".join(paragraph.split()) for paragraph in marked]
+            blocks += [f"```pycon\n{part.strip()}\n```"] if ">>> " in part else words
     return "\n\n".join(block for block in blocks if block)
 
 
