@@ -78,6 +78,7 @@ def stage(scale: str) -> Path:
         shutil.copy(root / name, source)
     shutil.copytree(root / "book", source / "book", ignore=shutil.ignore_patterns("__pycache__"))
     house.write(source / "book")
+    shutil.copytree(root / "claims", source / "claims")
     for page in plan.pages():  # and no notebook of a page that there was once
         target = source / "notebooks" / f"{page}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -473,11 +473,7 @@ error, last = props.distance_error, props.gap.isel(separation=-1)
 off = abs(props.gap / props.gap_law - 1).sel(separation=slice(5, 7)).max("separation")
 (
     judge(
-        "P3-T54",
-        of=props,
-        value=props.excess.min(),
-        control=props.infeasible,
-        n=props.excess.size,
+        "P3-T54", of=props, value=props.excess.min(), control=props.infeasible, n=props.excess.size
     ),
     judge(
         "P3-T54-VALUE",

@@ -128,13 +128,8 @@ judge = claims.at(SCALE)
 
 # %% tags=["hide-input"]
 outside = np.maximum(random.outside_erf, random.outside_relu).max()
-judge(
-    "P1-MED",
-    of=random,
-    value=outside,
-    control=random.outside_released.max(),
-    n=2 * random.p_in.size,
-)
+broken, n = random.outside_released.max(), 2 * random.p_in.size
+judge("P1-MED", of=random, value=outside, control=broken, n=n)
 
 # %% [markdown]
 # For ReLU there is more. Multiply: $K_{ij} \dot Q_{ij} = \frac{1}{2\pi} \sqrt{K_{ii} K_{jj}}\,
@@ -411,22 +406,10 @@ figures.save(
 released = d1.sel(kernel="ntk_erf_released") - d1.sel(kernel="nngp_erf")
 rays = np.log10(random.ray_ratio.sel(angle=np.pi / 2, method="nearest"))
 worst = margin["erf"].std("repeat", ddof=1).max() / repeats**0.5
+(erf, relu), n = (margin[a].min() for a in ("erf", "relu")), margin["erf"].size
 (
-    judge(
-        "P1-F2",
-        of=gaussians,
-        value=margin["erf"].min(),
-        control=released.min(),
-        spread=worst,
-        n=margin["erf"].size,
-    ),
-    judge(
-        "P1-F3",
-        of=[gaussians, random],
-        value=margin["relu"].min(),
-        control=rays,
-        n=margin["relu"].size,
-    ),
+    judge("P1-F2", of=gaussians, value=erf, control=released.min(), spread=worst, n=n),
+    judge("P1-F3", of=[gaussians, random], value=relu, control=rays, n=n),
 )
 
 # %% [markdown]
@@ -437,29 +420,18 @@ worst = margin["erf"].std("repeat", ddof=1).max() / repeats**0.5
 # dimensions on the curve lies within {measured}`P1-BUG` of the NNGP kernel, where the right one is
 # {measured}`P1-BUG.control` away, and falls below it at some $N$ and $d_0$ (down to
 # {measured}`P1-F2-BUG` in the mean): with this line of code the paper's reading would fail. We
-# do not know which version drew the published figure. More on [the audit page](../book/audit).
+# do not know which version drew the published figure. More on [the audit page](../../book/audit).
 
 # %% tags=["hide-input"]
 several = slice(2, None)
 average, right = released.mean("repeat"), margin["erf"].mean("repeat")
 noise = released.std("repeat", ddof=1) / repeats**0.5
+low, high = average.min(), right.min()
+away, apart = (abs(one).sel(d0=several).max() for one in (average, right))
+many, some = (noise.sel(d0=slice(first, None)).max() for first in (8, 2))
 (
-    judge(
-        "P1-F2-BUG",
-        of=gaussians,
-        value=average.min(),
-        control=right.min(),
-        spread=noise.sel(d0=slice(8, None)).max(),
-        n=repeats,
-    ),
-    judge(
-        "P1-BUG",
-        of=gaussians,
-        value=abs(average).sel(d0=several).max(),
-        control=abs(right).sel(d0=several).max(),
-        spread=noise.sel(d0=several).max(),
-        n=repeats,
-    ),
+    judge("P1-F2-BUG", of=gaussians, value=low, control=high, spread=many, n=repeats),
+    judge("P1-BUG", of=gaussians, value=away, control=apart, spread=some, n=repeats),
 )
 
 # %% [markdown]
@@ -476,15 +448,9 @@ limiting = level.sel(kernel=four)
 by_size, by_dim = ((limiting.max(x) - limiting.min(x)).max() for x in ("N", "d0"))
 ahead = d1.sel(kernel="nngp_relu") - d1.sel(kernel="nngp_erf")
 elsewhere = (sets.sel(kernel="nngp_relu") - sets.sel(kernel="nngp_erf")).mean("repeat")
+wide = se.sel(kernel="nngp_erf", d0=several).isel(d0=slice(-2, None)).max()
 (
-    judge(
-        "P1-F2-UP",
-        of=gaussians,
-        value=up,
-        control=flat,
-        spread=se.sel(kernel="nngp_erf", d0=several).isel(d0=slice(-2, None)).max(),
-        n=repeats,
-    ),
+    judge("P1-F2-UP", of=gaussians, value=up, control=flat, spread=wide, n=repeats),
     judge("P1-FN", of=gaussians, value=by_size, control=by_dim, spread=se.max(), n=repeats),
     judge(
         "P1-ACT",
@@ -532,13 +498,12 @@ figures.save(
 # dimensions on.
 
 # %% tags=["hide-input"]
-behind = {name: -elsewhere.sel(set=name, d0=several).max() for name in ("four classes", "D1")}
+ahead = -elsewhere.sel(d0=several).max("d0")
+behind = {"four": ahead.sel(set="four classes"), "D1": ahead.sel(set="D1")}
 tangent = (sets.sel(kernel="ntk_erf") - sets.sel(kernel="ntk_relu")).mean("repeat")
 high = {name: tangent.sel(set=name, d0=slice(8, None)).min() for name in ("std 2", "D1")}
 (
-    judge(
-        "P1-4CL", of=gaussians, value=behind["four classes"], control=behind["D1"], over="repeat"
-    ),
+    judge("P1-4CL", of=gaussians, value=behind["four"], control=behind["D1"], over="repeat"),
     judge("P1-STD2", of=gaussians, value=high["std 2"], control=high["D1"], over="repeat"),
 )
 

@@ -241,13 +241,8 @@ figures.save(
 far = width.features_moved.isel(activation=0, N=0, d0=0, epoch=-1)
 wide = np.log(far.isel(width=slice(-3, None)).assign_coords(width=np.log(width.width)[-3:]))
 slopes = wide.polyfit("width", 1).polyfit_coefficients.sel(degree=1)
-judge(
-    "P1-WIDTH",
-    of=width,
-    value=slopes.isel(target=0),
-    control=slopes.isel(target=1),
-    over="repeat",
-)
+fixed, growing = (slopes.isel(target=target) for target in (0, 1))
+judge("P1-WIDTH", of=width, value=fixed, control=growing, over="repeat")
 
 # %% tags=["remove-output"]
 shown = width[["features_moved", "loss", "nc1"]]

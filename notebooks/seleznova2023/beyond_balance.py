@@ -150,12 +150,8 @@ figures.save(
     "p2-within",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Scatter within unequal classes against time on logarithmic axes, four kinds of "
-        "kernel. Left, from balanced starts all curves stay below a dashed 1/t line and then "
-        "fall to rounding. Right, from random starts they level off at values of order one to "
-        "ten, far above the line."
-    ),
+    alt="Scatter within unequal classes against time on logarithmic axes, four kinds of kernel. Left, from balanced starts all curves stay below a dashed 1/t "
+    "line and then fall to rounding. Right, from random starts they level off at values of order one to ten, far above the line.",
 )
 
 # %% [markdown]
@@ -214,13 +210,9 @@ figures.save(
     "p2-frames",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Classifier rows as arrows and class means as dots on dotted lines for three classes "
-        "in the plane, for equal and unequal class sizes. Equal classes make a three-pointed "
-        "star with dots on the arrows. With unequal classes lengths and angles differ and the "
-        "dots leave the arrows, a little for three kernel values and much for the label-blind "
-        "kernel."
-    ),
+    alt="Classifier rows as arrows and class means as dots on dotted lines for three classes in the plane, for equal and unequal class sizes. Equal classes "
+    "make a three-pointed star with dots on the arrows. With unequal classes lengths and angles differ and the dots leave the arrows, a little for three "
+    "kernel values and much for the label-blind kernel.",
 )
 
 # %% [markdown]
@@ -262,13 +254,9 @@ figures.save(
     "p2-defect",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Defect of the classifier frame on logarithmic axes. Left, against the number of "
-        "samples: flat for the label-blind kernel, falling as one over the number for kernels "
-        "with within-class values. Middle, rising in proportion to the noise. Right, falling "
-        "with the samples per class for independent noise and flat for noise common to a "
-        "block."
-    ),
+    alt="Defect of the classifier frame on logarithmic axes. Left, against the number of samples: flat for the label-blind kernel, falling as one over the "
+    "number for kernels with within-class values. Middle, rising in proportion to the noise. Right, falling with the samples per class for independent "
+    "noise and flat for noise common to a block.",
 )
 
 # %% [markdown]
@@ -321,11 +309,8 @@ figures.save(
     "p2-neurons",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Left, NC1 against time for kernels that differ between neurons by several spreads: "
-        "with spread zero it falls to rounding, with any other spread it levels off. Right, "
-        "NC1, NC2 and NC3 at the end against the spread, all rising."
-    ),
+    alt="Left, NC1 against time for kernels that differ between neurons by several spreads: with spread zero it falls to rounding, with any other spread it "
+    "levels off. Right, NC1, NC2 and NC3 at the end against the spread, all rising.",
 )
 
 # %% [markdown]

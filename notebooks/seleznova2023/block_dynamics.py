@@ -179,13 +179,9 @@ figures.save(
     "p2-invariant",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Departure of the invariant from its first value against time on logarithmic axes. "
-        "Left, the theorem's E stays at the errors of the solver while E without alpha or "
-        "with another eigenvalue departs. Right, for general matrices the combination with "
-        "constants departs and the one weighted by the kernel stays at the errors of the "
-        "solver."
-    ),
+    alt="Departure of the invariant from its first value against time on logarithmic axes. Left, the theorem's E stays at the errors of the solver while E "
+    "without alpha or with another eigenvalue departs. Right, for general matrices the combination with constants departs and the one weighted by the "
+    "kernel stays at the errors of the solver.",
 )
 
 # %% [markdown]
@@ -238,11 +234,8 @@ figures.save(
     "p2-collapse",
     scale=SCALE,
     data=shown,
-    alt=(
-        "NC1, NC2 and NC3 against time on logarithmic axes. Left, from balanced starts all "
-        "fall until rounding stops them, NC1 lowest. Right, from starts whose E is not zero "
-        "all three level off early."
-    ),
+    alt="NC1, NC2 and NC3 against time on logarithmic axes. Left, from balanced starts all fall until rounding stops them, NC1 lowest. Right, from starts whose "
+    "E is not zero all three level off early.",
 )
 
 # %% [markdown]
@@ -280,11 +273,8 @@ figures.save(
     "p2-saddle",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Norm of the residual against time. Starts of the right orientation fall to zero "
-        "before time two. Reflected starts fall to the square root of m, stay on that level "
-        "for several units of time, and then drop to zero."
-    ),
+    alt="Norm of the residual against time. Starts of the right orientation fall to zero before time two. Reflected starts fall to the square root of m, stay "
+    "on that level for several units of time, and then drop to zero.",
 )
 
 # %% [markdown]
@@ -320,12 +310,9 @@ figures.save(
     "p2-map",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Six heat maps over the size of E and its alignment with W transpose W. Upper row, "
-        "generic starts: NC1 is dark only at alignments plus and minus one, NC2 and NC3 grow "
-        "with the size at every alignment. Lower row, starts with equal singular values: at "
-        "alignments plus and minus one all three metrics are dark."
-    ),
+    alt="Six heat maps over the size of E and its alignment with W transpose W. Upper row, generic starts: NC1 is dark only at alignments plus and minus one, "
+    "NC2 and NC3 grow with the size at every alignment. Lower row, starts with equal singular values: at alignments plus and minus one all three metrics "
+    "are dark.",
 )
 
 # %% [markdown]
@@ -412,12 +399,8 @@ figures.save(
     "p2-biases",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Cosine within both frames against C times the common bias, one panel for each cross- "
-        "class kernel value. Every curve has its minimum, minus one third, at one. For kernel "
-        "value zero the two frames coincide; for larger values the cosine of the class means "
-        "rises faster than that of the classifier."
-    ),
+    alt="Cosine within both frames against C times the common bias, one panel for each cross- class kernel value. Every curve has its minimum, minus one third, "
+    "at one. For kernel value zero the two frames coincide; for larger values the cosine of the class means rises faster than that of the classifier.",
 )
 
 # %% [markdown]
@@ -526,7 +509,7 @@ many = {"of": general, "over": "repeat"}
 # ```{verdicts}
 # ```
 #
-# The {doc}`page with sliders <../book/play>` lets you turn the kernel values, the biases and $E$ by hand. The [page after it](beyond_balance) drops equal classes and three values.
+# The {doc}`page with sliders <../../book/play>` lets you turn the kernel values, the biases and $E$ by hand. The [page after it](beyond_balance) drops equal classes and three values.
 
 # %% [markdown]
 # ## Your turn

@@ -147,13 +147,9 @@ figures.save(
     "p2-rates",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Left, a block kernel as a heat map: a bright diagonal, four squares of medium "
-        "brightness along it, and a dim rest. Right, the size of three parts of the residual "
-        "against the step on a logarithmic axis: three straight lines, the mean of all "
-        "samples falling fastest and the samples within their classes slowest, with measured "
-        "points on them."
-    ),
+    alt="Left, a block kernel as a heat map: a bright diagonal, four squares of medium brightness along it, and a dim rest. Right, the size of three parts of "
+    "the residual against the step on a logarithmic axis: three straight lines, the mean of all samples falling fastest and the samples within their "
+    "classes slowest, with measured points on them.",
 )
 
 # %% [markdown]
@@ -194,12 +190,9 @@ figures.save(
     "p2-elasticity",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Two heat maps of a network's tangent kernel on sorted digits, relative to its "
-        "diagonal. Before training it is bright nearly everywhere; after training squares "
-        "stand out along the diagonal. A third panel shows the ratio of the off-class to the "
-        "in-class value falling during training, with the measured pull on the same curve."
-    ),
+    alt="Two heat maps of a network's tangent kernel on sorted digits, relative to its diagonal. Before training it is bright nearly everywhere; after training "
+    "squares stand out along the diagonal. A third panel shows the ratio of the off-class to the in-class value falling during training, with the measured "
+    "pull on the same curve.",
 )
 
 # %% [markdown]

@@ -87,11 +87,8 @@ figures.save(
     "p2-fig12-training",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Five panels against the epoch for networks trained with cross-entropy, with a solid "
-        "and a dashed line for each of three initialisations. NC1 falls slowly and has not "
-        "stopped at the end; the alignment of the invariant rises."
-    ),
+    alt="Five panels against the epoch for networks trained with cross-entropy, with a solid and a dashed line for each of three initialisations. NC1 falls "
+    "slowly and has not stopped at the end; the alignment of the invariant rises.",
 )
 
 # %% [markdown]
@@ -109,11 +106,8 @@ figures.save(
     "p2-fig12-end",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Six scatter plots, one point a run trained with cross-entropy: the three metrics "
-        "against test accuracy, the terms of the invariant, the alignment of the kernels and "
-        "that of the invariant against NC1."
-    ),
+    alt="Six scatter plots, one point a run trained with cross-entropy: the three metrics against test accuracy, the terms of the invariant, the alignment of "
+    "the kernels and that of the invariant against NC1.",
 )
 
 # %% [markdown]
@@ -139,12 +133,8 @@ figures.save(
     "p2-two-losses",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Three scatter plots with one point a run for two losses. Against the relative NC1 "
-        "the alignment of the invariant falls for both losses; against P2's NC1 it falls for "
-        "the squared error and rises for cross-entropy. The norm of the invariant is larger "
-        "for cross-entropy."
-    ),
+    alt="Three scatter plots with one point a run for two losses. Against the relative NC1 the alignment of the invariant falls for both losses; against P2's "
+    "NC1 it falls for the squared error and rises for cross-entropy. The norm of the invariant is larger for cross-entropy.",
 )
 
 # %% [markdown]

@@ -113,13 +113,9 @@ figures.save(
     "p2-fig1",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Eight heat maps in two rows. Traced kernels of outputs and of features on samples "
-        "sorted by class: blocks along the diagonal on a dark ground for the network that "
-        "collapses, some samples far brighter than others; on a grey ground, and hardly "
-        "brighter than it, for the other. Norms of components: bright diagonals, dark beside "
-        "them."
-    ),
+    alt="Eight heat maps in two rows. Traced kernels of outputs and of features on samples sorted by class: blocks along the diagonal on a dark ground for the "
+    "network that collapses, some samples far brighter than others; on a grey ground, and hardly brighter than it, for the other. Norms of components: "
+    "bright diagonals, dark beside them.",
 )
 
 # %% [markdown]
@@ -135,11 +131,8 @@ figures.save(
     "p2-fig1-digits",
     scale=SCALE,
     data=shown,
-    alt=(
-        "The same eight heat maps for the residual network on digits. Weak blocks along the "
-        "diagonal in all four traced kernels; norms of components with a bright diagonal and, "
-        "for the outputs, a few bright entries beside it."
-    ),
+    alt="The same eight heat maps for the residual network on digits. Weak blocks along the diagonal in all four traced kernels; norms of components with a "
+    "bright diagonal and, for the outputs, a few bright entries beside it.",
 )
 
 # %% [markdown]
@@ -155,12 +148,8 @@ figures.save(
     "p2-fig1-longer",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Eight heat maps in two rows for a residual network of twenty layers. Top, traced "
-        "kernels with faint blocks along the diagonal on a dark ground. Bottom, a bright "
-        "diagonal on an even lighter ground, with hardly a block. Norms of components: bright "
-        "diagonals, dark beside them."
-    ),
+    alt="Eight heat maps in two rows for a residual network of twenty layers. Top, traced kernels with faint blocks along the diagonal on a dark ground. "
+    "Bottom, a bright diagonal on an even lighter ground, with hardly a block. Norms of components: bright diagonals, dark beside them.",
 )
 
 # %% [markdown]
@@ -209,12 +198,8 @@ figures.save(
     "p2-fig1-along",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Three panels. The ratio of the kernel within classes to that between them rises with "
-        "the epoch, strongly for the setting that collapses, hardly for the other. So does "
-        "the alignment with the labels. The share of variance that blocks do not explain "
-        "falls with NC1."
-    ),
+    alt="Three panels. The ratio of the kernel within classes to that between them rises with the epoch, strongly for the setting that collapses, hardly for "
+    "the other. So does the alignment with the labels. The share of variance that blocks do not explain falls with NC1.",
 )
 
 # %% [markdown]
@@ -278,13 +263,9 @@ figures.save(
     "p2-estimates",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Three panels of means with bars of one standard deviation over draws, for three "
-        "estimators. All means lie on the value of the whole set. Bars are longest for three "
-        "samples, shorter for halves of twelve, shortest for all pairs of twelve; longest of "
-        "all across classes in the network that collapses. The alignments of the two networks "
-        "lie many bars apart."
-    ),
+    alt="Three panels of means with bars of one standard deviation over draws, for three estimators. All means lie on the value of the whole set. Bars are "
+    "longest for three samples, shorter for halves of twelve, shortest for all pairs of twelve; longest of all across classes in the network that "
+    "collapses. The alignments of the two networks lie many bars apart.",
 )
 
 # %% [markdown]
@@ -346,11 +327,8 @@ figures.save(
     "p2-components",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Left, cumulative shares of relative norms of mixed components: the curves rise "
-        "early, so that most are small. Right, norms of the components of single outputs and "
-        "features against NC1: outputs close together, features spread far."
-    ),
+    alt="Left, cumulative shares of relative norms of mixed components: the curves rise early, so that most are small. Right, norms of the components of single "
+    "outputs and features against NC1: outputs close together, features spread far.",
 )
 
 # %% [markdown]

@@ -117,11 +117,8 @@ figures.save(
     "p2-who-mnist",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Five panels against the epoch, each with a solid and a dashed line for each of three "
-        "initialisations. Solid lines, the settings that collapse, end with an NC1 far below "
-        "the dashed ones, with a smaller invariant and a better aligned one."
-    ),
+    alt="Five panels against the epoch, each with a solid and a dashed line for each of three initialisations. Solid lines, the settings that collapse, end "
+    "with an NC1 far below the dashed ones, with a smaller invariant and a better aligned one.",
 )
 
 # %% [markdown]
@@ -139,12 +136,8 @@ figures.save(
     "p2-who-mnist-end",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Six scatter plots, one point a run. NC1, NC2 and NC3 against test accuracy: at like "
-        "accuracies NC1 spans a wide range. Terms of the invariant against NC1; alignment of "
-        "both kernels with the labels, falling with NC1; alignment of the invariant, falling "
-        "with NC1."
-    ),
+    alt="Six scatter plots, one point a run. NC1, NC2 and NC3 against test accuracy: at like accuracies NC1 spans a wide range. Terms of the invariant against "
+    "NC1; alignment of both kernels with the labels, falling with NC1; alignment of the invariant, falling with NC1.",
 )
 
 # %% [markdown]
@@ -204,11 +197,8 @@ figures.save(
     "p2-nc1-std",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Three scatter plots, one point a run. The two kinds of NC1 rise together, but the "
-        "triangles of one initialisation lie apart. Against the alignment of the invariant, "
-        "the relative NC1 falls on one band and the standard deviation on two."
-    ),
+    alt="Three scatter plots, one point a run. The two kinds of NC1 rise together, but the triangles of one initialisation lie apart. Against the alignment of "
+    "the invariant, the relative NC1 falls on one band and the standard deviation on two.",
 )
 
 # %% [markdown]
@@ -251,11 +241,8 @@ figures.save(
     "p2-predict",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Left, NC1 at the end against the alignment when a run first fits: a falling band. "
-        "Middle, NC1 at the end against NC1 when it first fits: a rising band, narrower. "
-        "Right, both without the mean of their setting: a falling cloud."
-    ),
+    alt="Left, NC1 at the end against the alignment when a run first fits: a falling band. Middle, NC1 at the end against NC1 when it first fits: a rising "
+    "band, narrower. Right, both without the mean of their setting: a falling cloud.",
 )
 
 # %% [markdown]
@@ -291,11 +278,8 @@ figures.save(
     "p2-who-digits",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Five panels against the epoch for a residual network, with a solid and a dashed line "
-        "for each of two initialisations: norm and alignment of the invariant, NC1, NC2 and "
-        "NC3."
-    ),
+    alt="Five panels against the epoch for a residual network, with a solid and a dashed line for each of two initialisations: norm and alignment of the "
+    "invariant, NC1, NC2 and NC3.",
 )
 
 # %% [markdown]
@@ -311,11 +295,8 @@ figures.save(
     "p2-who-digits-end",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Six scatter plots as for the first network: the three metrics against test accuracy, "
-        "the terms of the invariant, the alignment of the kernels and that of the invariant "
-        "against NC1, one point a run."
-    ),
+    alt="Six scatter plots as for the first network: the three metrics against test accuracy, the terms of the invariant, the alignment of the kernels and that "
+    "of the invariant against NC1, one point a run.",
 )
 
 # %% [markdown]
@@ -335,7 +316,7 @@ judge("P2-NC-ALIGN2", of=fit2, over="run", **alignment2)
 #
 # Nearer to the paper is its own ResNet20, all twenty layers of it, with half the channels, on MNIST with half the pixels a side. Its schedule is the paper's divided by ten: forty epochs, a step that drops tenfold every twelve. A class has 300 samples. Learning rates go down by thirds from a third of the paper's largest; with the largest itself every run diverged when it was tried. There is one seed, as in the paper, and kernels take four samples of each class.
 #
-# This run was made **once**, and is archived with the book (`results/network_pairs`). Its size is called *workstation*, and it looks the same at every scale of the book. No claim is judged on it: one seed and few settings make a picture, not a verdict. In so few steps the smaller learning rates do not all fit the training set, so the figures show the runs that have $85\,\%$ of it right at the end.
+# This run was made **once**, and is archived with the book (`results/seleznova2023/network_pairs`). Its size is called *workstation*, and it looks the same at every scale of the book. No claim is judged on it: one seed and few settings make a picture, not a verdict. In so few steps the smaller learning rates do not all fit the training set, so the figures show the runs that have $85\,\%$ of it right at the end.
 
 # %% tags=["hide-input"]
 pd.Series(
@@ -365,12 +346,9 @@ figures.save(
     "p2-who-longer",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Five panels against the epoch, a solid and a dashed line for each of three "
-        "initialisations. NC1 of the solid lines ends well below that of the dashed ones, and "
-        "so does the norm of the invariant. The alignment is higher on the solid lines for "
-        "two initialisations, and the same on both for the uniform one."
-    ),
+    alt="Five panels against the epoch, a solid and a dashed line for each of three initialisations. NC1 of the solid lines ends well below that of the dashed "
+    "ones, and so does the norm of the invariant. The alignment is higher on the solid lines for two initialisations, and the same on both for the uniform "
+    "one.",
 )
 
 # %% [markdown]
@@ -385,12 +363,8 @@ figures.save(
     "p2-who-longer-end",
     scale=SCALE,
     data=shown,
-    alt=(
-        "Six scatter plots, one point a run. NC1 differs widely at test accuracies that "
-        "differ little. Terms of the invariant against NC1; alignment of both kernels with "
-        "the labels, higher for small NC1; alignment of the invariant, highest for one run of "
-        "LeCun normal, and level over the three uniform ones."
-    ),
+    alt="Six scatter plots, one point a run. NC1 differs widely at test accuracies that differ little. Terms of the invariant against NC1; alignment of both "
+    "kernels with the labels, higher for small NC1; alignment of the invariant, highest for one run of LeCun normal, and level over the three uniform ones.",
 )
 
 # %% [markdown]

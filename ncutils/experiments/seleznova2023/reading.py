@@ -9,20 +9,28 @@ import xarray as xr
 from scipy.stats import rankdata, spearmanr
 
 from ncutils import linalg, metrics
+from ncutils.experiments.seleznova2023.measures import FIT, fitted
+
+__all__ = [
+    "alignment",
+    "at_fit",
+    "beyond_setting",
+    "block_values",
+    "by_chance",
+    "component_ratio",
+    "dealt",
+    "examples",
+    "fitted",
+    "labels",
+    "over_seeds",
+    "rank_correlation",
+    "together",
+    "top",
+    "unexplained",
+    "worst_over_seeds",
+]
 
 CLASSES = 10
-FIT = 0.99  # share of the training set; P2 draws its line at 0.999 of some fifty thousand
-
-
-def fitted(ds: xr.Dataset, *, accuracy: float = FIT) -> xr.Dataset:
-    """The runs that did not diverge and fit their training set at the end.
-
-    Where not even three do, as at scale smoke, all that did not diverge.
-    """
-    last = ds.isel(epoch=-1)
-    alive = ~ds.diverged.values & np.isfinite(last.nc1.values)
-    fit = alive & (last.train_accuracy.values >= accuracy)
-    return ds.isel(run=np.flatnonzero(fit if fit.sum() >= 3 else alive))
 
 
 def at_fit(ds: xr.Dataset, *, accuracy: float = FIT) -> xr.Dataset:
@@ -159,12 +167,6 @@ def examples(fit: xr.Dataset) -> xr.Dataset:
     known = known if known.size else np.arange(fit.sizes["run"])
     ends = fit.nc1.isel(epoch=-1).values[known]
     return fit.isel(run=known[[int(np.argmin(ends)), int(np.argmax(ends))]])
-
-
-def same_setting(fit: xr.Dataset, example: xr.Dataset) -> xr.Dataset:
-    """All runs with the initialisation and the learning rate of one of them."""
-    same = (fit.init == example.init) & (fit.learning_rate == example.learning_rate)
-    return fit.isel(run=np.flatnonzero(same))
 
 
 def worst_over_seeds(datasets: Sequence[xr.Dataset], values: Sequence) -> float:
