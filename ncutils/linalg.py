@@ -74,7 +74,9 @@ def is_traced(array) -> bool:
     return isinstance(array, jax.core.Tracer)
 
 
-def one_hot(y: Int[Array, " n"], *, num_classes: int, dtype=float) -> Float[Array, "n c"]:
+def one_hot(
+    y: Int[Array, " n"] | Int[np.ndarray, " n"], *, num_classes: int, dtype=float
+) -> Float[Array, "n c"]:
     """The n×C indicator matrix of the labels."""
     return (y[:, None] == jnp.arange(num_classes)[None, :]).astype(dtype)
 
@@ -91,7 +93,9 @@ def signed_one_hot(y: Int[Array, " n"], *, num_classes: int, dtype=float) -> Flo
     return 2 * one_hot(y, num_classes=num_classes, dtype=dtype) - 1
 
 
-def class_averager(y: Int[Array, " n"], *, num_classes: int, dtype=float) -> Float[Array, "n c"]:
+def class_averager(
+    y: Int[Array, " n"] | Int[np.ndarray, " n"], *, num_classes: int, dtype=float
+) -> Float[Array, "n c"]:
     r"""The n×C matrix A with $A_{ic} = 1/n_c$ if sample i is of class c, else 0.
 
     Class means of the rows of H are then $A^\top H$, and block averages of a

@@ -95,7 +95,8 @@ def test_a_checkpoint_is_handed_to_the_case_that_takes_one():
             "toy2020/line/fall",
             {},
             r"^no case 'toy2020/line/fall': write `@case\(smoke=…, quick=…, paper=…\)` over a "
-            r"function fall in ncutils/experiments/toy2020/line\.py; there are: toy2020/brief/short, toy2020/line/rise",
+            r"function fall in ncutils/experiments/toy2020/line\.py; there are: "
+            "toy2020/brief/short, toy2020/line/rise",
         ),
         ("toy2020/line/helper", {}, "no case 'toy2020/line/helper'"),
         ("rise", {}, "no case 'rise'"),

@@ -71,7 +71,9 @@ def test_every_make_target_that_the_readme_names_exists():
 
 
 def test_every_file_that_the_readme_names_exists():
-    paths = re.findall(r"`((?:ncutils|book|claims|tests|notebooks|results)/[\w./-]*|[\w.]+\.yml)`", README)
+    paths = re.findall(
+        r"`((?:ncutils|book|claims|tests|notebooks|results)/[\w./-]*|[\w.]+\.yml)`", README
+    )
     assert len(paths) > 4
     for path in paths:
         for key in papers.load():  # a drawer is there for each of them

@@ -46,7 +46,7 @@ class Collapse:
         across: values $\kappa_n$ at which biases are tried.
         classes, per_class, neurons: C, m and n.
         values: the three kernel values.
-        scale: square root of $\lVert W^\top W\rVert_F$ at the start.
+        length: square root of $\lVert W^\top W\rVert_F$ at the start.
         end: last time.
     """
 
@@ -59,7 +59,7 @@ class Collapse:
     per_class: int = 5
     neurons: int = 8
     values: tuple[float, float, float] = (2.0, 1.0, 0.3)
-    scale: float = 2.0
+    length: float = 2.0
     end: float = 40.0
 
 
@@ -89,8 +89,8 @@ def _gap(fast, slow) -> float:
 def _starts(config: Collapse, kernel: BlockKernel) -> block_ntk.State:
     """Balanced states; those without within-class part, as drawn and reflected; the map's."""
     about = {"m": config.per_class, "C": config.classes, "n": config.neurons}
-    about["scale"] = config.scale
-    bound = config.scale**2 / config.per_class
+    about["scale"] = config.length
+    bound = config.length**2 / config.per_class
     keys = [jax.random.key(seed) for seed in config.seeds]
     drawn = [block_ntk.initial_state(kernel, **about, key=key) for key in keys]
     flat = [block_ntk.initial_state(kernel, **about, within=0.0, key=key) for key in keys]
