@@ -70,14 +70,15 @@ class Library:
         return {f"{path}.{name}": one for name, one in found.items() if one and not one.is_module}
 
     def sections(self, room: str) -> Iterator[tuple[str, griffe.Module, dict[str, griffe.Object]]]:
-        """A room and the modules below it that have names of their own: path, module, names."""
+        """A room and the modules below it that have names or much to say: path, module, names."""
         seen = self.entries(room, self.rooms[room])
         yield room, self.rooms[room], seen
         known = {one.canonical_path for one in seen.values()}
         for name, module in below(self.rooms[room]).items():
             names = self.entries(f"{room}.{name}", module).items()
             rest = {path: one for path, one in names if one.canonical_path not in known}
-            if any(not one.is_attribute for one in rest.values()) or not names:
+            says_more = module.docstring and "\n\n" in module.docstring.value
+            if any(not one.is_attribute for one in rest.values()) or says_more:
                 yield f"{room}.{name}", module, rest
 
     @cached_property
@@ -337,7 +338,10 @@ class IndexDirective(SphinxDirective, LedgerReader):
     def run(self):
         self.domain.here.lists_library, library = True, self.domain.library
         rooms = {
-            room: [list(names) for *_, names in library.sections(room)] for room in library.rooms
+            room: [
+                [name for name, one in names.items() if not one.is_attribute] for *_, names in found
+            ]
+            for room, found in ((room, library.sections(room)) for room in library.rooms)
         }
         about = {room: first(module) for room, module in library.rooms.items()}
         return typeset("api_index", self, rooms=rooms, about=about)

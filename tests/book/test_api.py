@@ -192,6 +192,8 @@ def test_a_signature_has_shapes_and_a_docstring_has_its_formulas(built):
     formulas = [span.get_text() for span in entry.select("span.math")]
     assert r"\(\mathrm{Tr}\,\Sigma_W / \mathrm{Tr}\,\Sigma_B\)" in formulas
     assert "$" not in entry.get_text().replace("$$", "")
+    head = built["api_measures"].find(id="api-metrics-features")
+    assert head.select_one("div.math").get_text().strip().startswith(r"\[")
 
 
 def test_a_name_leads_to_the_pages_and_rooms_that_use_it(built):

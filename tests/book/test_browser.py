@@ -31,8 +31,14 @@ ADVICE = (
 # Pages that Sphinx and its extensions write beside those of the contents.
 BESIDE = ("search", "genindex", "prf-prf", "404")
 # One page of each kind is looked at in the dark too.
-DARK = ("book/index", "book/ledger", "book/play", "book/api_measures", "notebooks/kernel_nc1")
-BOOK = Path(__file__).resolve().parents[1] / "_build" / "smoke" / "html"
+DARK = (
+    "book/index",
+    "book/ledger",
+    "book/play",
+    "book/api_measures",
+    "notebooks/kothapalli2025/kernel_nc1",
+)
+BOOK = Path(__file__).resolve().parents[2] / "_build" / "smoke" / "html"
 
 pytestmark = [pytest.mark.book, pytest.mark.browser]
 
@@ -60,7 +66,7 @@ def pytest_generate_tests(metafunc):
 
 def pages_of_the_contents() -> list[str]:
     """The book's pages by their names in the table of contents."""
-    text = (Path(__file__).resolve().parents[1] / "_toc.yml").read_text(encoding="utf-8")
+    text = (Path(__file__).resolve().parents[2] / "_toc.yml").read_text(encoding="utf-8")
     return re.findall(r"(?:root|file): (\S+)", text)
 
 
@@ -156,7 +162,9 @@ def test_every_formula_is_typeset(inspected, page):
     assert found["unknown"] == []
 
 
-@pytest.mark.parametrize("chapter", ["book/notation", "book/audit", "notebooks/kernel_nc1"])
+@pytest.mark.parametrize(
+    "chapter", ["book/notation", "book/audit", "notebooks/kothapalli2025/kernel_nc1"]
+)
 def test_the_pages_of_mathematics_have_formulas(inspected, chapter):
     assert inspected(chapter)["formulas"] > 5
 
@@ -374,7 +382,7 @@ def test_a_lost_reader_is_led_back_from_any_depth(chromium, book, served, addres
     def links():
         return [a.get_attribute("href") for a in chromium.find_elements(By.CSS_SELECTOR, "main a")]
 
-    guess = f"{served}notebooks/kernel_nc1.html"
+    guess = f"{served}notebooks/kothapalli2025/kernel_nc1.html"
     WebDriverWait(chromium, 10).until(lambda _: links()[0] == guess)
     assert chromium.find_element(By.ID, "guess").is_displayed()
     assert all((book / link.removeprefix(served)).is_file() for link in links())
