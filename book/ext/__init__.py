@@ -8,7 +8,7 @@ that is not there is a warning, and the book is built with warnings as errors.
 """
 
 from . import chapter, coverage, domain, figures, graph, ledger, page, reference
-from .typeset import VISITORS, element
+from .typeset import close_element, element, open_element
 
 ROLES = {
     "claim": ledger.ClaimRole,
@@ -45,7 +45,7 @@ def outdated(app, env, added, changed, removed):
 def setup(app):
     """Register everything."""
     app.add_domain(domain.Book)
-    app.add_node(element, **VISITORS)
+    app.add_node(element, html=(open_element, close_element))
     for name, role in ROLES.items():
         app.add_role(name, role())
     for name, directive in DIRECTIVES.items():

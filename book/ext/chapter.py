@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
 from .ledger import LedgerReader
@@ -37,19 +38,16 @@ class QuestionDirective(SphinxDirective):
     has_content = True
 
     def run(self):
-        """A box with the question."""
-        box = typeset(
-            '<div class="nc-question"><div class="nc-question-label">The question</div></div>'
-        )
-        box[0] += self.parse_content_to_nodes()
-        return box
+        text = '<div class="nc-question"><div class="nc-question-label">The question</div></div>'
+        (box,) = typeset(text)
+        box += self.parse_content_to_nodes()
+        return [box]
 
 
 class VerdictsDirective(SphinxDirective, LedgerReader):
     """``{verdicts}``: what became of the claims of this page."""
 
     def run(self):
-        """The table."""
         page, ledger = page_of(self.env.docname), self.ledger(generated=True)
         rows = [row for row in ledger.rows.values() if row["page"] == page]
         if not rows:
@@ -57,8 +55,8 @@ class VerdictsDirective(SphinxDirective, LedgerReader):
             return []
         found = [row["verdict"] for row in rows]
         counts = {verdict: found.count(verdict) for verdict in VERDICTS if verdict in found}
-        made = typeset("verdicts", self, rows=rows, counts=counts, scale=ledger.scale)
-        return self.placed(made)
+        about = {"rows": rows, "counts": counts, "scale": ledger.scale}
+        return self.placed(typeset("verdicts", self, **about))
 
 
 # --- symbols ------------------------------------------------------------------------------------
@@ -82,25 +80,22 @@ class SymbolsDirective(SphinxDirective, LedgerReader):
     has_content = True
 
     def run(self):
-        """One line."""
-        line = typeset('<p class="nc-symbols">Symbols on this page: </p>')
+        (line,) = typeset('<p class="nc-symbols">Symbols on this page: </p>')
         for parsed in self.parse_content_to_nodes():
-            line[0] += [child.deepcopy() for child in parsed.children]
-        for formula in list(line[0].findall(nodes.math)):
+            line += [child.deepcopy() for child in parsed.children]
+        for formula in list(line.findall(nodes.math)):
             symbol = plain(formula.astext())
             self.domain.here.asked.append(symbol)
-            formula.replace_self(reference("symbol", symbol, self.env.docname, formula.deepcopy()))
-        return line
+            formula.replace_self(reference("symbol", symbol, formula.deepcopy()))
+        return [line]
 
 
 def collect_symbols(domain, docname: str, document: nodes.document) -> None:
     """Note the formulas of a page; give every row of the notation an anchor for each symbol."""
-    links = {id(math) for link in document.findall(is_symbol) for math in link.findall(nodes.math)}
-    domain.here.formulas = [
-        plain(math.astext())
-        for math in document.findall(lambda one: isinstance(one, nodes.math | nodes.math_block))
-        if id(math) not in links
-    ]
+    links = [one for one in document.findall(addnodes.pending_xref) if one["reftype"] == "symbol"]
+    listed = {id(formula) for one in links for formula in one.findall(nodes.math)}
+    formulas = document.findall(lambda one: isinstance(one, nodes.math | nodes.math_block))
+    domain.here.formulas = [plain(one.astext()) for one in formulas if id(one) not in listed]
     for row in document.findall(nodes.row) if docname == NOTATION else ():
         cells = list(row.findall(nodes.entry))
         found = [part for tex in cells[0].findall(nodes.math) for part in symbols(tex.astext())]
@@ -113,21 +108,15 @@ def collect_symbols(domain, docname: str, document: nodes.document) -> None:
         mark = f"symbol-{slug(head)}-{slug(' '.join(found))}"
         row["ids"].append(mark)
         for symbol in found:
-            domain.name_anchor("symbol", f"{head}: {symbol}", mark, cells[1].astext())
-
-
-def is_symbol(node: nodes.Node) -> bool:
-    """Whether a node is a link to the notation."""
-    return isinstance(node, nodes.Element) and node.get("reftype") == "symbol"
+            domain.here.anchors["symbol", f"{head}: {symbol}"] = mark
+            domain.here.meanings[f"{head}: {symbol}"] = cells[1].astext()
 
 
 def rows_of(domain, symbol: str, docname: str) -> list[str]:
     """The rows of the notation with a symbol; those of the page's paper, if there are any."""
     said = domain.pages.get(NOTATION)
-    names = [name for kind, name in (said.anchors if said else ()) if kind == "symbol"]
-    rows = [name for name in names if name.partition(": ")[2] == symbol]
-    key = (page_of(docname) or "").partition("/")[0]
-    tag = domain.ledger.papers.get(key, {}).get("tag")
+    rows = [name for name in (said.meanings if said else ()) if name.partition(": ")[2] == symbol]
+    tag = domain.ledger.papers.get((page_of(docname) or "").partition("/")[0], {}).get("tag")
     return [name for name in rows if name.partition(": ")[0] == tag] or rows
 
 
@@ -135,8 +124,7 @@ def check_symbols(domain) -> None:
     """Every symbol that a page lists has one row, and is used on the page."""
     for docname, said in sorted(domain.pages.items()):
         for symbol in said.asked:
-            rows = rows_of(domain, symbol, docname)
-            problem = None
+            rows, problem = rows_of(domain, symbol, docname), None
             if len(rows) != 1:
                 problem = f"{len(rows)} rows of the notation have the symbol {symbol}"
             elif not any(f" {symbol} " in f" {formula} " for formula in said.formulas):
@@ -148,11 +136,6 @@ def check_symbols(domain) -> None:
 # --- the frame of a chapter ---------------------------------------------------------------------
 
 
-def has_class(node: nodes.Node, name: str) -> bool:
-    """Whether a node carries a class."""
-    return isinstance(node, nodes.Element) and name in node.get("classes", ())
-
-
 def check_frame(domain, docname: str, document: nodes.document) -> None:
     """A chapter belongs to a paper, opens with its question and has a table of its verdicts."""
     page = page_of(docname)
@@ -161,12 +144,13 @@ def check_frame(domain, docname: str, document: nodes.document) -> None:
     key = page.partition("/")[0]
     section = next(iter(document.findall(nodes.section)), None)
     body = [child for child in (section or ()) if not isinstance(child, ASIDE)]
+    looks = [node["classes"] for node in document.findall(nodes.Element)]
     problem = None
     if key not in domain.ledger.papers:
         problem = f"the page belongs to no paper: write claims/{key}.yml, or move {docname}.py"
-    elif not body or not has_class(body[0], "nc-question"):
+    elif not body or "nc-question" not in body[0]["classes"]:
         problem = "a chapter opens with its question: put a {question} right under the heading"
-    elif not any(has_class(node, "nc-verdicts") for node in document.findall(nodes.Element)):
+    elif not any("nc-verdicts" in classes for classes in looks):
         problem = "a chapter closes with its verdicts: there is no {verdicts} on the page"
     if problem:
         logger.warning("%s", problem, location=docname, type="nc")
@@ -174,11 +158,9 @@ def check_frame(domain, docname: str, document: nodes.document) -> None:
 
 def has_lesson(notebook: dict) -> bool:
     """Whether a notebook has a visible code cell with the tag ``lesson``."""
-    for cell in notebook["cells"]:
-        tags = set(cell["metadata"].get("tags", ()))
-        if cell["cell_type"] == "code" and "lesson" in tags and not tags & HIDDEN:
-            return True
-    return False
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    tags = [set(cell["metadata"].get("tags", ())) for cell in code]
+    return any("lesson" in given and not given & HIDDEN for given in tags)
 
 
 def check_lessons(domain) -> None:
@@ -186,12 +168,8 @@ def check_lessons(domain) -> None:
     for docname in sorted(domain.env.found_docs) if domain.env.config.nc_lessons else ():
         path = Path(domain.env.doc2path(docname))
         if page_of(docname) and path.suffix == ".ipynb" and not has_lesson(read_json(path)):
-            logger.warning(
-                '%s.py has no lesson: write a visible cell tagged "lesson" under its question, '
-                "that calls ncutils on the smallest example and shows the number",
-                docname,
-                type="nc",
-            )
+            advice = 'write a visible cell tagged "lesson" under its question, that calls ncutils'
+            logger.warning("%s.py has no lesson: %s", docname, advice, type="nc")
 
 
 def recorded(source: str, rows: dict[str, dict]) -> list[str]:
@@ -220,43 +198,27 @@ def add_lines(domain, docname: str, document: nodes.document) -> None:
     if record is None:
         logger.warning("there is no pages/%s.json", page, location=docname, type="nc")
         return
-    launch = Path(env.srcdir) / "launch" / "index.json"
+    launch, scale = Path(env.srcdir) / "launch" / "index.json", ledger.scale
     known = (read_json(launch) or {}).get(page)
     if known is not None:
         env.note_dependency(str(launch))
+    suffix = env.config.html_sourcelink_suffix.removeprefix(".ipynb")
     lines = typeset(
         "page_lines",
-        _At(env),
         made=" · ".join(provenance(record, verb=verb)),
         page=page,
-        name=(page or "").rpartition("/")[2],
         is_first=docname == env.config.root_doc,
-        offered=known is not None,
-        buttons=(known or {}).get("buttons", {}),
-        executed="../" * docname.count("/") + f"_sources/{docname}.ipynb{source_ending(env)}",
-        bundle=bundle(env, f"data/{page}-{ledger.scale}.zip"),
+        offered=known,
+        executed="../" * docname.count("/") + f"_sources/{docname}.ipynb{suffix}",
+        bundle=bundle(Path(env.srcdir), f"data/{page}-{scale}.zip"),
     )
     place = title.parent.index(title) + 1
     title.parent[place:place] = lines
 
 
-class _At:
-    """Stands for a directive where there is none: templates ask it for the page."""
-
-    def __init__(self, env):
-        self.env = env
-
-
-def source_ending(env) -> str:
-    """What Sphinx puts behind the name of a source that it copies."""
-    ending = env.config.html_sourcelink_suffix
-    return "" if ending == ".ipynb" else ending
-
-
-def bundle(env, name: str) -> tuple[str, str] | None:
+def bundle(source: Path, name: str) -> tuple[str, str] | None:
     """The data of a page's figures, and how large they are: ``84 kB`` or ``1.4 MB``."""
-    path = Path(env.srcdir) / name
-    if not path.is_file():
+    if not (source / name).is_file():
         return None
-    count = path.stat().st_size
+    count = (source / name).stat().st_size
     return f"/{name}", f"{count / 1e3:.0f} kB" if count < 1e6 else f"{count / 1e6:.1f} MB"

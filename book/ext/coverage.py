@@ -7,7 +7,6 @@ what is missing, by reason. The lists are those of `claims/KEY.yml`, the states 
 """
 
 import re
-from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
@@ -18,54 +17,36 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from ncutils.records import coverage
 
-from .ledger import Ledger, LedgerReader
+from .ledger import LedgerReader
 from .typeset import typeset
 
 WORDS = {"done": coverage.DONE, "part": coverage.PART, "missing": coverage.NOT_DONE}
 
 
-class Coverage:
-    """The lists of a staged tree, judged by its ledger."""
-
-    def __init__(self, folder: Path, ledger: Ledger):
-        """Read the lists of ``folder`` when they are asked for."""
-        self.folder, self.ledger = folder, ledger
-
-    @cached_property
-    def states(self) -> tuple[coverage.State, ...]:
-        """The state of every item.
-
-        Raises:
-            OSError: where there are no lists.
-            ValueError: where a list is wrong, or names a claim that is not there.
-        """
-        rows = list(self.ledger.rows.values())
-        found = coverage.load(self.folder)
-        if unknown := coverage.unknown(found, rows):
-            raise ValueError(f"the list names unknown claims: {', '.join(unknown)}")
-        return coverage.judge_all(found, {**self.ledger.header, "rows": rows})
-
-
 class CoverageReader(LedgerReader):
     """What the role and the directives share."""
 
-    def states(self) -> tuple[coverage.State, ...]:
+    def states(self) -> list[coverage.State]:
         """The state of every item; none, with a warning, where a list is wrong."""
-        for path in sorted(self.domain.coverage.folder.glob("*.yml")):
+        folder, ledger = Path(self.env.srcdir) / "claims", self.ledger(generated=True)
+        rows, order = list(ledger.rows.values()), list(ledger.papers)
+        for path in folder.glob("*.yml"):
             self.env.note_dependency(str(path))
-        self.ledger(generated=True)
         try:
-            return self.domain.coverage.states
+            found = coverage.load(folder)
+            if unknown := coverage.unknown(found, rows):
+                raise ValueError(f"the list names unknown claims: {', '.join(unknown)}")
+            judged = coverage.judge_all(found, {**ledger.header, "rows": rows})
+            return sorted(judged, key=lambda one: order.index(one.item.paper))
         except (OSError, ValueError) as error:
             self.warn("no coverage: %s", error)
-            return ()
+            return []
 
 
 class CoveredRole(SphinxRole, CoverageReader):
     """``{covered}`done```: how many figures and statements are."""
 
     def run(self):
-        """The number."""
         found = self.states()
         if not self.choice("number of the coverage", self.text, ("all", *WORDS)):
             return [nodes.strong("", f"unknown number {self.text}")], []
@@ -80,19 +61,12 @@ class CoverageDirective(SphinxDirective, CoverageReader):
     option_spec: ClassVar = {"figures": directives.flag}
 
     def run(self):
-        """A table for each paper."""
-        figures, made = "figures" in self.options, []
+        figures, made, ledger = "figures" in self.options, [], self.ledger()
+        states = [one for one in self.states() if one.item.is_figure == figures]
         for paper in self.papers():
-            found = [one for one in self.states() if one.item.paper == paper]
-            made += typeset(
-                "coverage",
-                self,
-                paper=self.ledger().papers[paper],
-                figures=figures,
-                states=[one for one in found if one.item.is_figure == figures],
-                rows=self.ledger().rows,
-                not_done=coverage.NOT_DONE,
-            )
+            about = {"paper": ledger.papers[paper], "figures": figures, "rows": ledger.rows}
+            about["states"] = [one for one in states if one.item.paper == paper]
+            made += typeset("coverage", self, **about, not_done=coverage.NOT_DONE)
         return made
 
 
@@ -100,12 +74,12 @@ class CountDirective(SphinxDirective, CoverageReader):
     """``{coverage-count}``: how many figures and statements of each paper are done."""
 
     def run(self):
-        """The table."""
         found, lines = self.states(), []
         for key, paper in self.ledger().papers.items():
             counts = [coverage.count(found, paper=key, figures=kind) for kind in (True, False)]
             lines.append((paper, [one[word] for one in counts for word in coverage.STATES]))
-        return typeset("coverage_count", self, lines=lines, words=coverage.STATES)
+        kinds = [f"{kind} {word}" for kind in ("Figures", "Statements") for word in coverage.STATES]
+        return typeset("coverage_count", lines=lines, words=["Paper", *kinds])
 
 
 class GapsDirective(SphinxDirective, CoverageReader):
@@ -115,7 +89,6 @@ class GapsDirective(SphinxDirective, CoverageReader):
     final_argument_whitespace = True
 
     def run(self):
-        """The table, or a sentence where nothing is missing."""
         wanted = self.arguments[0]
         if not self.choice("state", wanted, coverage.STATES):
             return []

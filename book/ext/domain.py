@@ -7,19 +7,21 @@ when a page is read, and resolved in one place when all pages are known.
 
 import dataclasses
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from docutils import nodes
 from sphinx import addnodes
-from sphinx.domains import Domain, ObjType
+from sphinx.domains import Domain
 from sphinx.util.nodes import make_refnode
 
-from . import chapter, coverage, graph, reference
+from . import chapter, graph, reference
 from .ledger import MACROS, Ledger
 from .numbers import slug
 from .typeset import logger, typeset
+
+RECORDED = '<div class="nc-recorded">Recorded for {{ nc.to_rows(claims) }} of the ledger</div>'
+ARRAYS = '<a file="{{ path }}" known="{{ known }}">arrays</a>'
 
 
 class Place(NamedTuple):
@@ -37,8 +39,8 @@ class Page:
     """What stands on one page.
 
     Attributes:
-        anchors: of each thing that can be linked to, by its kind and name.
-        words: what a link to such a thing says when it is pointed at.
+        anchors: of each claim, paper, badge, symbol and name of the library that stands here.
+        meanings: of the symbols that stand here.
         places: where the page speaks of each claim.
         asked: the symbols whose links the page asks for.
         formulas: the formulas of its text.
@@ -47,7 +49,7 @@ class Page:
     """
 
     anchors: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
-    words: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
+    meanings: dict[str, str] = dataclasses.field(default_factory=dict)
     places: dict[str, list[Place]] = dataclasses.field(default_factory=dict)
     asked: list[str] = dataclasses.field(default_factory=list)
     formulas: list[str] = dataclasses.field(default_factory=list)
@@ -60,7 +62,6 @@ class Book(Domain):
 
     name = "nc"
     label = "Neural collapse"
-    object_types: ClassVar = {"claim": ObjType("claim"), "name": ObjType("name of the library")}
     initial_data: ClassVar = {"pages": {}}
     data_version = 1
 
@@ -68,11 +69,6 @@ class Book(Domain):
     def ledger(self) -> Ledger:
         """The judged claims, read once for each build."""
         return Ledger(Path(self.env.srcdir) / "ledger.json")
-
-    @functools.cached_property
-    def coverage(self) -> coverage.Coverage:
-        """The papers' own lists, judged by the ledger."""
-        return coverage.Coverage(Path(self.env.srcdir) / "claims", self.ledger)
 
     @functools.cached_property
     def library(self) -> reference.Library:
@@ -88,24 +84,6 @@ class Book(Domain):
     def here(self) -> Page:
         """What stands on the page that is being read."""
         return self.pages.setdefault(self.env.docname, Page())
-
-    def name_anchor(self, kind: str, name: str, anchor: str = "", words: str = "") -> str:
-        """Note that something stands on this page.
-
-        Args:
-            kind: "claim", "paper", "name", "symbol" or "badge".
-            name: its name, unique among its kind.
-            anchor: where it stands; made from kind and name if left out.
-            words: what a link to it says when it is pointed at.
-
-        Returns:
-            The anchor.
-        """
-        anchor = anchor or f"{kind}-{slug(name)}"
-        self.here.anchors[kind, name] = anchor
-        if words:
-            self.here.words[kind, name] = words
-        return anchor
 
     def find(self, kind: str, name: str) -> tuple[str, str] | None:
         """The page and the anchor of something, on the first page that has it."""
@@ -130,23 +108,25 @@ class Book(Domain):
 
     def process_doc(self, env, docname, document):
         """Go through a page that has just been read."""
-        self.here  # noqa: B018 (a page of which nothing is said has a record, too)
+        places = self.here.places
         chapter.check_frame(self, docname, document)
         chapter.add_lines(self, docname, document)
         chapter.collect_symbols(self, docname, document)
         for node in document.findall(addnodes.pending_xref):
-            if "nc-badge" in node["classes"]:
-                self.note(node["reftarget"], around(docname, node))
+            node.setdefault("refdoc", docname)
+            place = around(docname, node) if "nc-badge" in node["classes"] else None
+            if place and place not in places.setdefault(node["reftarget"], []):
+                places[node["reftarget"]].append(place)
         for cell in list(document.findall(nodes.container)):
-            if cell.get("nb_element") == "cell_code" and cell.children:
-                self.read_cell(docname, cell)
-
-    def get_objects(self) -> Iterator[tuple[str, str, str, str, str, int]]:
-        """Claims and names of the library, for the search."""
-        for page, said in self.pages.items():
-            for (kind, name), anchor in said.anchors.items():
-                if kind in self.object_types:
-                    yield name, name, kind, page, anchor, 1
+            is_code = cell.get("nb_element") == "cell_code" and cell.children
+            claims = chapter.recorded(cell[0].astext(), self.ledger.rows) if is_code else []
+            for claim in claims:
+                cell["ids"].append(f"records-{slug(claim)}")
+                places.setdefault(claim, []).append(Place(docname, "cell", cell["ids"][-1], ""))
+            if claims:
+                cell["classes"].append("nc-recording")
+                made = typeset(MACROS + RECORDED, claims=claims)
+                cell.parent.insert(cell.parent.index(cell) + 1, made)
 
     def check_consistency(self):
         """What can only be seen when all pages have been read."""
@@ -157,54 +137,96 @@ class Book(Domain):
                 if self.find("name", room) is None:
                     logger.warning("no page describes the module %r", room, type="nc")
 
+    # --- links --------------------------------------------------------------------------------
+
     def resolve_xref(self, env, fromdocname, builder, typ, target, node, contnode):
         """The link that takes the place of a reference, or its words where it leads nowhere."""
-        resolver = Resolver(self, builder, fromdocname)
-        special = getattr(resolver, f"to_{typ}", None)
-        if special is not None:
-            return special(target, contnode)
+        link = functools.partial(self.link, builder, fromdocname)
+        if typ in ("stated", "chapter"):
+            return self.to_stated(target, link, contnode, is_short=typ == "chapter")
+        if typ == "shown":
+            return self.to_shown(target, link)
+        if typ == "recorded":
+            return self.to_recorded(target, link)
+        if typ == "graph":
+            found = {claim: self.find("claim", claim) for claim in self.ledger.rows}
+            links = {claim: link(place) for claim, place in found.items() if place}
+            addresses = {one: it.get("refuri") or f"#{it['refid']}" for one, it in links.items()}
+            return graph.picture(self.ledger, target, addresses)
+        title = node.get("reftitle")
         if typ == "symbol":
             target = next(iter(chapter.rows_of(self, target, node["refdoc"])), target)
+            title = self.pages[chapter.NOTATION].meanings.get(target)
         found = self.find(typ, target)
         if typ == "page" and target in env.found_docs:
-            found = (target, "")
-            contnode.children = [nodes.Text(resolver.title(target))]
-        words = found and self.pages[found[0]].words.get((typ, target))
-        made = resolver.link(found, *contnode.children, title=node.get("reftitle") or words)
+            found, contnode = (target, ""), nodes.inline("", "", nodes.Text(self.title(target)))
+        made = link(found, *contnode.children, title=title)
         made["classes"] += node["classes"]
         made["ids"] += node["ids"]
         return made
 
-    # --- where a page speaks of a claim -------------------------------------------------------
+    def link(self, builder, page: str, found, *children, title: str | None = None):
+        """A link from a page to (page, anchor), or the words alone where there is no such page."""
+        content = nodes.inline("", "", *children)
+        if found is None or found[0] not in self.env.found_docs:
+            return content
+        made = make_refnode(builder, page, *found, content, title)
+        made.children = []
+        made += content.children
+        return made
 
-    def place_badges(self, tree: nodes.Node) -> None:
-        """Give the first badge of each claim on a page a name that the ledger can lead to."""
-        for node in tree.findall(addnodes.pending_xref):
-            claim = node["reftarget"]
-            if "nc-badge" in node["classes"] and ("badge", claim) not in self.here.anchors:
-                node["ids"].append(self.name_anchor("badge", claim, f"at-{slug(claim)}"))
+    def title(self, page: str) -> str:
+        """The heading of a page."""
+        return self.env.titles[page].astext().replace("$", "")
 
-    def note(self, claim: str, place: Place | None) -> None:
-        """Note a place on this page, once."""
-        places = self.here.places.setdefault(claim, [])
-        if place and place not in places:
-            places.append(place)
+    def to_stated(self, claim: str, link, words: nodes.Element, *, is_short: bool) -> nodes.Node:
+        """Where a claim is stated: on its own page a box, a badge, a figure; or any badge.
 
-    def read_cell(self, docname: str, cell: nodes.container) -> None:
-        """Note which claims a cell records, and put links to their rows under it."""
-        claims = chapter.recorded(cell.children[0].astext(), self.ledger.rows)
-        for claim in claims:
-            anchor = f"records-{slug(claim)}"
-            cell["ids"].append(anchor)
-            self.note(claim, Place(docname, "cell", anchor, ""))
-        if claims:
-            cell["classes"].append("nc-recording")
-            text = (
-                '<div class="nc-recorded">Recorded for {{ nc.to_rows(claims) }} of the ledger</div>'
-            )
-            cell.parent.insert(
-                cell.parent.index(cell) + 1, typeset(MACROS + text, self, claims=claims)
-            )
+        Args:
+            claim: its id.
+            link: makes a link.
+            words: what is said where the book has no such place.
+            is_short: whether the heading of the page is enough.
+        """
+        own = f"notebooks/{self.ledger.rows[claim]['page']}"
+        places = [place for place in self.places(claim) if place.kind != "cell"]
+        kinds = ("box", "text", "figure")
+        here = [place for kind in kinds for place in places if place[:2] == (own, kind)]
+        if own in self.env.found_docs:
+            here.append(Place(own, "page", "", ""))
+        place = next(iter(here or places), None)
+        if place is None:
+            return words
+        # Which figures show it, the next line says.
+        box = "" if place.kind == "figure" or is_short else place.words
+        text = ", ".join(part for part in (self.title(place.page), box) if part)
+        return link((place.page, place.anchor), nodes.Text(text))
+
+    def to_shown(self, claim: str, link) -> nodes.Node:
+        """The figures that carry the claim, each with its arrays."""
+        (shown,) = typeset("<div></div>")
+        for place in [place for place in self.places(claim) if place.kind == "figure"]:
+            numbers = self.env.toc_fignumbers.get(place.page, {}).get("figure", {})
+            count = numbers.get(place.anchor)
+            text = "Fig. " + ".".join(map(str, count)) if count else f"figure {place.words}"
+            if place.page != f"notebooks/{self.ledger.rows[claim]['page']}":
+                text += f" of {self.title(place.page)}"
+            shown += nodes.Text(", " if shown.children else "Shown in ")
+            shown += link((place.page, place.anchor), nodes.Text(text))
+            for path in place.arrays:
+                if known := self.env.dlfiles.get(path.lstrip("/")):
+                    shown += nodes.Text(" (")
+                    shown += typeset(ARRAYS, path=path, known=known[1])
+                    shown += nodes.Text(")")
+        return shown if shown.children else nodes.Text("")
+
+    def to_recorded(self, claim: str, link) -> nodes.Node:
+        """The cells that record the claim."""
+        line = nodes.inline("", "Recorded")
+        for place in [place for place in self.places(claim) if place.kind == "cell"]:
+            line += nodes.Text(" by " if len(line) == 1 else " and ")
+            line += link((place.page, place.anchor), nodes.Text("this cell"))
+        return line
 
 
 def around(page: str, badge: nodes.Element) -> Place | None:
@@ -230,100 +252,3 @@ def around(page: str, badge: nodes.Element) -> Place | None:
     title = node.next_node(nodes.title) if node is not None else None
     words = title.astext().replace("$", "") if title is not None else ""
     return Place(page, "text", badge["ids"][0], f"“{words}”" if words else "")
-
-
-class Resolver:
-    """The links of one page that take more than an address."""
-
-    def __init__(self, domain: Book, builder, docname: str):
-        """Links on the page ``docname``."""
-        self.domain, self.env, self.builder = domain, domain.env, builder
-        self.docname, self.ledger = docname, domain.ledger
-
-    def link(self, found: tuple[str, str] | None, *children, title: str | None = None):
-        """A link to a page and an anchor, or the words alone where there is no such page."""
-        content = nodes.inline("", "", *children)
-        if found is None or found[0] not in self.env.found_docs:
-            return content
-        made = make_refnode(self.builder, self.docname, *found, content, title)
-        made.children = []
-        made += content.children
-        return made
-
-    def line(self, *parts) -> nodes.Node:
-        """Parts of a sentence; strings among them are text."""
-        texts = [nodes.Text(part) if isinstance(part, str) else part for part in parts]
-        return nodes.inline("", "", *texts)
-
-    def title(self, page: str) -> str:
-        """The heading of a page."""
-        return self.env.titles[page].astext().replace("$", "")
-
-    def place_of(self, claim: str) -> Place | None:
-        """Where a reader meets a claim: on its own page a box, a badge, a figure; or any badge."""
-        own = f"notebooks/{self.ledger.rows[claim]['page']}"
-        places = [place for place in self.domain.places(claim) if place.kind != "cell"]
-        for kind in ("box", "text", "figure"):
-            for place in places:
-                if (place.page, place.kind) == (own, kind):
-                    return place
-        if own in self.env.found_docs:
-            return Place(own, "page", "", "")
-        return places[0] if places else None
-
-    def to_stated(self, claim: str, words: nodes.Element) -> nodes.Node:
-        """On which page a claim is stated, and in which box of it."""
-        place = self.place_of(claim)
-        if place is None:
-            return words
-        # Which figures show it, the next line says.
-        box = "" if place.kind == "figure" else place.words
-        text = ", ".join(part for part in (self.title(place.page), box) if part)
-        return self.link((place.page, place.anchor), nodes.Text(text))
-
-    def to_chapter(self, claim: str, words: nodes.Element) -> nodes.Node:
-        """The same place, by the heading of its page alone."""
-        place = self.place_of(claim)
-        if place is None:
-            return words
-        return self.link((place.page, place.anchor), nodes.Text(self.title(place.page)))
-
-    def to_shown(self, claim: str, words: nodes.Element) -> nodes.Node:
-        """The figures that carry the claim, each with its arrays."""
-        line: list = []
-        for place in self.domain.places(claim):
-            if place.kind != "figure":
-                continue
-            numbers = self.env.toc_fignumbers.get(place.page, {}).get("figure", {})
-            count = numbers.get(place.anchor)
-            text = "Fig. " + ".".join(map(str, count)) if count else f"figure {place.words}"
-            if place.page != f"notebooks/{self.ledger.rows[claim]['page']}":
-                text += f" of {self.title(place.page)}"
-            line += [", " if line else "Shown in "]
-            line.append(self.link((place.page, place.anchor), nodes.Text(text)))
-            for path in place.arrays:
-                if known := self.env.dlfiles.get(path.lstrip("/")):
-                    text = '<a file="{{ path }}" known="{{ known }}">arrays</a>'
-                    line += [" (", *typeset(text, path=path, known=known[1]), ")"]
-        (shown,) = typeset("<div></div>")
-        shown += self.line(*line)
-        return shown if line else nodes.Text("")
-
-    def to_recorded(self, claim: str, words: nodes.Element) -> nodes.Node:
-        """The cells that record the claim."""
-        cells = [place for place in self.domain.places(claim) if place.kind == "cell"]
-        line: list = ["Recorded"]
-        for place in cells:
-            here = self.link((place.page, place.anchor), nodes.Text("this cell"))
-            line += [" by " if len(line) == 1 else " and ", here]
-        return self.line(*line)
-
-    def to_graph(self, paper: str, words: nodes.Element) -> nodes.Node:
-        """The picture of how the claims of a paper rest on each other."""
-        addresses = {}
-        for claim in self.ledger.rows:
-            found = self.domain.find("claim", claim)
-            if found and found[0] in self.env.found_docs:
-                node = self.link(found)
-                addresses[claim] = node.get("refuri") or f"#{node['refid']}"
-        return graph.picture(self.ledger, paper, addresses)

@@ -27,7 +27,6 @@ class FigureDirective(SphinxDirective, LedgerReader):
     option_spec: ClassVar = {"claims": directives.unchanged, "name": directives.unchanged}
 
     def run(self):
-        """The figure, or a sentence where it is not whole."""
         name = self.arguments[0]
         path = Path(self.env.srcdir) / "figures" / f"{name}.json"
         self.env.note_dependency(str(path))
@@ -84,4 +83,4 @@ class FigureDirective(SphinxDirective, LedgerReader):
     def line(self, record: dict) -> list[nodes.Node]:
         """How the figure was made, and its files."""
         words = " · ".join(provenance(record, verb="Drawn"))
-        return typeset(LINE, self, words=words, files=self.files(record, DOWNLOADS))
+        return typeset(LINE, words=words, files=self.files(record, DOWNLOADS))

@@ -8,27 +8,21 @@ light and the dark page, and each claim is a link to its row of the ledger.
 
 from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
-from html import escape
 from itertools import pairwise
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from .ledger import MACROS, Ledger, LedgerReader
-from .numbers import VERDICTS, slug
-from .typeset import reference, typeset
+from .typeset import environment, reference, typeset
 
-#: The icons of the verdicts on a square of 16, filled where the flag says so; as in nc.css.
+#: The icons of the verdicts on a square of 16, as in nc.css; points are lines of no length.
 ICONS = {
-    "nc-holds": ("M3 8.6l3.3 3.3L13 4.6", False),
-    "nc-deviates": ("M2 6.4c2-2.6 4-2.6 6-.6s4 2 6-.6M2 11.4c2-2.6 4-2.6 6-.6s4 2 6-.6", False),
-    "nc-fails": ("M4 4l8 8M12 4l-8 8", False),
-    "nc-undecided": (
-        "M1.3 8a1.7 1.7 0 1 0 3.4 0a1.7 1.7 0 1 0-3.4 0M6.3 8a1.7 1.7 0 1 0 3.4 0a1.7 1.7 0 1 0"
-        "-3.4 0M11.3 8a1.7 1.7 0 1 0 3.4 0a1.7 1.7 0 1 0-3.4 0",
-        True,
-    ),
-    "nc-absent": ("M3 8h10", False),
+    "nc-holds": "M3 8.6l3.3 3.3L13 4.6",
+    "nc-deviates": "M2 6.4c2-2.6 4-2.6 6-.6s4 2 6-.6M2 11.4c2-2.6 4-2.6 6-.6s4 2 6-.6",
+    "nc-fails": "M4 4l8 8M12 4l-8 8",
+    "nc-undecided": "M3 8h.01M8 8h.01M13 8h.01",
+    "nc-absent": "M3 8h10",
 }
 
 HEIGHT, GAP, STEP, MARGIN = 24, 24, 30, 6
@@ -150,23 +144,6 @@ def course_path(points: list[tuple[float, float, float]]) -> str:
     return path
 
 
-def claim_box(row: dict, tag: str, address: str | None, left: float, right: float, y: float) -> str:
-    """One claim: a frame, the icon of its verdict, its id without the paper's, and words."""
-    word, css = VERDICTS[row["verdict"]]
-    icon, filled = ICONS[css]
-    words = escape(f"{row['id']}, {word}: {row['statement'].replace('$', '')}")
-    look = ' class="nc-filled"' if filled else ""
-    shape = (
-        f'<rect width="{right - left:.0f}" height="{HEIGHT}" rx="5"/>'
-        f'<path d="{icon}" transform="translate(5 5) scale(.875)"{look}/>'
-        f'<text x="22" y="16">{escape(row["id"].removeprefix(f"{tag}-"))}</text><title>{words}</title>'
-    )
-    frame = f'class="{css}" transform="translate({left:.0f} {y - HEIGHT / 2:.0f})"'
-    if address is None:
-        return f"<g {frame}>{shape}</g>"
-    return f'<a {frame} href="{escape(address)}" aria-label="{words}">{shape}</a>'
-
-
 def sides(places: dict[str, tuple[int, float]], tag: str) -> list[tuple[float, float]]:
     """The left and the right side of each layer of a family, as wide as its longest label."""
     found, left = [], float(MARGIN)
@@ -178,35 +155,22 @@ def sides(places: dict[str, tuple[int, float]], tag: str) -> list[tuple[float, f
     return found
 
 
-def svg(edges: list[Edge], rows: dict[str, dict], tag: str, addresses: dict[str, str]) -> str:
-    """The picture of one paper, families below each other."""
-    label = (
-        f"How {len({claim for pair in edges for claim in pair})} claims of {tag} rest on each other"
-    )
-    boxes, lines, top, widest = [], [], MARGIN + HEIGHT / 2, 0.0
-    tip = f"nc-tip-{slug(label)}"
+def drawn(edges: list[Edge], tag: str) -> dict:
+    """The lines and boxes of one paper's picture, families below each other, and its size."""
+    lines, boxes, top, widest = [], {}, MARGIN + HEIGHT / 2, 0.0
     for family in families(edges):
         places, courses = placed(family)
         columns = sides(places, tag)
         widest = max(widest, columns[-1][1])
         for (first, _), course in zip(family, courses, strict=True):
-            path = course_path([(*columns[place], top + height * STEP) for place, height in course])
-            shaky = ' class="nc-shaky"' if rows[first]["verdict"] == "fails" else ""
-            lines.append(f'<path d="{path}"{shaky} marker-end="url(#{tip})"/>')
+            points = [(*columns[place], top + height * STEP) for place, height in course]
+            lines.append((first, course_path(points)))
         for claim, (place, height) in places.items():
-            spot = (*columns[place], top + height * STEP)
-            boxes.append(claim_box(rows[claim], tag, addresses.get(claim), *spot))
-        deepest = max(height for course in courses for _, height in course)
-        top += (deepest + 1.2) * STEP
-    wide, high = widest + MARGIN, top - 1.2 * STEP + HEIGHT / 2 + MARGIN
-    return (
-        f'<svg viewBox="0 0 {wide:.0f} {high:.0f}" width="{wide:.0f}" height="{high:.0f}" '
-        # A little smaller is still easy to read; below that the reader scrolls.
-        f'style="min-width:{0.85 * wide:.0f}px" role="group" aria-label="{escape(label)}">'
-        f'<defs><marker id="{tip}" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" '
-        'markerHeight="7" orient="auto"><path d="M0 .8L8 4L0 7.2z"/></marker></defs>'
-        f'<g class="nc-edges">{"".join(lines)}</g>{"".join(boxes)}</svg>'
-    )
+            left, right = columns[place]
+            boxes[claim] = (left, top + height * STEP - HEIGHT / 2, right - left)
+        top += (max(height for course in courses for _, height in course) + 1.2) * STEP
+    high = top - 1.2 * STEP + HEIGHT / 2 + MARGIN
+    return {"lines": lines, "boxes": boxes, "wide": widest + MARGIN, "high": high}
 
 
 class GraphDirective(SphinxDirective, LedgerReader):
@@ -215,15 +179,14 @@ class GraphDirective(SphinxDirective, LedgerReader):
     optional_arguments = 1
 
     def run(self):
-        """For each paper a picture and a list."""
-        made, rows = [], self.ledger(generated=True).rows
+        made, rows = [], self.ledger().rows
         for paper in self.papers():
             edges, tag = self.edges(paper), self.ledger().papers[paper]["tag"]
             lines = {claim: [one for one, then in edges if then == claim] for claim in rows}
             lines = {claim: others for claim, others in lines.items() if others}
             if lines:
-                made.append(reference("graph", paper, self.env.docname, nodes.Text(tag)))
-                made += typeset("claim_list", self, tag=tag, rows=rows, lines=lines)
+                made.append(reference("graph", paper, nodes.Text(tag)))
+                made += typeset("claim_list", tag=tag, rows=rows, lines=lines)
         return made
 
     def edges(self, paper: str) -> list[Edge]:
@@ -247,17 +210,16 @@ class LegendDirective(SphinxDirective):
     """``{claim-legend}``: the marks of the verdicts."""
 
     def run(self):
-        """One line."""
-        text = (
-            '<p class="nc-legend">{% for name in verdicts %}{{ nc.verdict(name) }} {% endfor %}</p>'
-        )
-        return typeset(MACROS + text, self)
+        marks = "{% for name in verdicts %}{{ nc.verdict(name) }} {% endfor %}"
+        return typeset(f'{MACROS}<p class="nc-legend">{marks}</p>')
 
 
 def picture(ledger: Ledger, paper: str, addresses: dict[str, str]) -> nodes.Node:
     """The picture of a paper in a box that scrolls, now that all rows have an address."""
-    about = ledger.papers[paper]
+    about, edges = ledger.papers[paper], edges_of(ledger.rows, paper)
+    template = environment.get_template("graph.svg")
+    links = {"rows": ledger.rows, "addresses": addresses, "icons": ICONS}
+    text = template.render(tag=about["tag"], **links, **drawn(edges, about["tag"]))
     (figure,) = typeset("graph", paper=about)
-    drawn = svg(edges_of(ledger.rows, paper), ledger.rows, about["tag"], addresses)
-    figure[-1] += nodes.raw("", drawn, format="html")
+    figure[-1] += nodes.raw("", text, format="html")
     return figure

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from .numbers import FIELDS, VERDICTS, read_json, slug
@@ -35,20 +36,15 @@ class Ledger:
         content = read_json(path)
         if content is None:
             logger.warning("there is no ledger.json beside the book's settings", type="nc")
-        content = content or {}
-        self.path = path
-        self.papers = content.get("papers", {})
-        self.rows = {row["id"]: row for row in content.get("rows", [])}
-        self.header = {key: content[key] for key in content.keys() - {"papers", "rows"}}
-        for row in list(self.rows.values()):
-            if row["paper"] not in self.papers:
-                del self.rows[row["id"]]
-                logger.warning(
-                    "claim %s is of the paper %r, which has no file: write claims/%s.yml with "
-                    "`paper: {key, tag, title, short, figures}`",
-                    *(row["id"], row["paper"], row["paper"]),
-                    type="nc",
-                )
+        self.path, self.header = path, content or {}
+        self.papers = self.header.pop("papers", {})
+        self.rows = {row["id"]: row for row in self.header.pop("rows", [])}
+        for name, row in list(self.rows.items()):
+            if (paper := row["paper"]) not in self.papers:
+                del self.rows[name]
+                words = f"claim {name} is of the paper {paper!r}, which has no file: write"
+                fields = "`paper: {key, tag, title, short, figures}`"
+                logger.warning("%s claims/%s.yml with %s", words, paper, fields, type="nc")
 
     @property
     def scale(self) -> str:
@@ -81,10 +77,9 @@ class LedgerReader:
 
     def ledger(self, *, generated: bool = False) -> Ledger:
         """The ledger; a page that shows a table of it is written again with any other page."""
-        ledger = self.domain.ledger
-        self.env.note_dependency(str(ledger.path))
+        self.env.note_dependency(str(self.domain.ledger.path))
         self.domain.here.generated |= generated
-        return ledger
+        return self.domain.ledger
 
     def warn(self, words: str, *values) -> None:
         """A warning at this place, which fails the build."""
@@ -100,7 +95,7 @@ class LedgerReader:
     def choice(self, name: str, value: str | None, known) -> bool:
         """Whether a value is known; a warning that lists what is, if not."""
         if value not in known:
-            self.warn("no %s %r; there are %s", name, value, ", ".join(filter(None, known)))
+            self.warn("no %s %r; there are %s", name, value, ", ".join(known))
         return value in known
 
     def papers(self) -> list[str]:
@@ -112,15 +107,19 @@ class LedgerReader:
         return [wanted] if self.choice("paper", wanted, ledger.papers) else []
 
     def badges(self, claims: list[str]) -> list[nodes.Node]:
-        """The badges of claims that a page speaks of; the first of a page is a place."""
+        """The badges of the claims that a page speaks of."""
         rows = [row for row in map(self.find, claims) if row]
         text = MACROS + "{% for row in rows %}{{ nc.badge(row) }} {% endfor %}"
-        return self.placed(typeset(text, self, rows=rows))
+        return self.placed(typeset(text, rows=rows))
 
     def placed(self, made: list[nodes.Node]) -> list[nodes.Node]:
         """Give the first badge of each claim on a page a name that the ledger can lead to."""
-        for node in made:
-            self.domain.place_badges(node)
+        known = self.domain.here.anchors
+        for node in (link for tree in made for link in tree.findall(addnodes.pending_xref)):
+            claim = node["reftarget"]
+            if "nc-badge" in node["classes"] and ("badge", claim) not in known:
+                known["badge", claim] = f"at-{slug(claim)}"
+                node["ids"].append(known["badge", claim])
         return made
 
 
@@ -128,7 +127,6 @@ class ClaimRole(SphinxRole, LedgerReader):
     """``{claim}`P1-T41```: the badge of a claim."""
 
     def run(self):
-        """The badge."""
         return self.badges([self.text])[:1] or [nodes.strong("", f"unknown: {self.text}")], []
 
 
@@ -136,7 +134,6 @@ class MeasuredRole(SphinxRole, LedgerReader):
     """``{measured}`P1-T41``` or ``{measured}`P1-T41.control```: a number of the ledger."""
 
     def run(self):
-        """The number, linked to its row."""
         claim, _, suffix = self.text.partition(".")
         row = self.find(claim)
         field, digits = FIELDS.get(suffix or "value", (None, 0))
@@ -145,7 +142,7 @@ class MeasuredRole(SphinxRole, LedgerReader):
         if row is None or field is None:
             return [nodes.strong("", f"unknown number {self.text}")], []
         text = MACROS + "{{ nc.measured(row, field, digits) }}"
-        return typeset(text, self, row=row, field=field, digits=digits), []
+        return typeset(text, row=row, field=field, digits=digits), []
 
 
 class LedgerDirective(SphinxDirective, LedgerReader):
@@ -154,25 +151,20 @@ class LedgerDirective(SphinxDirective, LedgerReader):
     option_spec: ClassVar = {"paper": directives.unchanged}
 
     def run(self):
-        """The tables; a claim shown twice keeps its anchor where it was shown first."""
-        made = []
+        made, ledger, known = [], self.ledger(), self.domain.here.anchors
         for paper in self.papers():
-            self.domain.name_anchor("paper", paper, f"ledger-{slug(paper)}")
-            rows = self.ledger().of(paper)
-            first = [row["id"] for row in rows if self.domain.find("claim", row["id"]) is None]
-            made += typeset(
-                "ledger",
-                self,
-                paper=self.ledger().papers[paper],
-                key=paper,
-                ledger=self.ledger(),
-                rows=rows,
-                files=self.files,
-                anchors={claim: self.domain.name_anchor("claim", claim) for claim in first},
-            )
-        for row in self.ledger().rows.values():
-            for other in row.get("depends") or []:
-                self.find(other)
+            known["paper", paper] = f"ledger-{slug(paper)}"
+            # A claim shown twice keeps its anchor where it was shown first.
+            names = [row["id"] for row in ledger.of(paper)]
+            anchors = {
+                one: f"claim-{slug(one)}" for one in names if not self.domain.find("claim", one)
+            }
+            known |= {("claim", name): anchor for name, anchor in anchors.items()}
+            for row in ledger.of(paper):
+                list(map(self.find, row.get("depends") or []))
+            about = {"paper": ledger.papers[paper], "key": paper, "rows": ledger.of(paper)}
+            about |= {"ledger": ledger, "files": self.files, "anchors": anchors}
+            made += typeset("ledger", self, **about)
         return made
 
     def files(self, row: dict) -> list[tuple[str, str]]:
@@ -186,7 +178,6 @@ class SensitivityDirective(SphinxDirective, LedgerReader):
     """``{sensitivity}``: how many verdicts hang on the size of the tolerance, and which."""
 
     def run(self):
-        """One paragraph."""
         ledger = self.ledger(generated=True)
         rows = [row for row in ledger.rows.values() if row.get("value") is not None]
         fixed = sum(not row.get("tolerance") and not row.get("deviation") for row in rows)
@@ -194,35 +185,28 @@ class SensitivityDirective(SphinxDirective, LedgerReader):
         for word in ("half", "double"):
             ways[word] = moved = {}
             for row in rows:
-                then = row.get(f"{word}_tolerance")
-                if then not in (None, row["verdict"]):
-                    moved.setdefault((row["verdict"], then), []).append(row["id"])
-        return typeset("sensitivity", self, rows=rows, fixed=fixed, ways=ways)
+                way = (row["verdict"], row.get(f"{word}_tolerance"))
+                if way[1] not in (None, way[0]):
+                    moved.setdefault(way, []).append(row["id"])
+        return typeset("sensitivity", rows=rows, fixed=fixed, ways=ways)
 
 
 class ScorecardDirective(SphinxDirective, LedgerReader):
     """``{scorecard}``: how many claims of each paper carry each verdict."""
 
     def run(self):
-        """The table."""
-        papers = self.papers()
-        return typeset("scorecard", self, ledger=self.ledger(), shown=papers)
+        return typeset("scorecard", ledger=self.ledger(), shown=self.papers())
 
 
 class VerdictListDirective(SphinxDirective, LedgerReader):
     """``{verdict-list}``: every claim with one verdict, with what was measured."""
 
-    option_spec: ClassVar = {
-        "verdict": directives.unchanged_required,
-        "paper": directives.unchanged,
-    }
+    option_spec: ClassVar = {"verdict": directives.unchanged, "paper": directives.unchanged}
 
     def run(self):
-        """The table, or a sentence where no claim has the verdict."""
-        papers, verdict = self.papers(), self.options.get("verdict")
-        if not self.choice("verdict", verdict, VERDICTS) or not papers:
+        papers, verdict, ledger = self.papers(), self.options.get("verdict"), self.ledger()
+        if not self.choice("verdict", verdict, VERDICTS):
             return []
-        ledger = self.ledger()
         rows = [row for row in ledger.rows.values() if row["verdict"] == verdict]
         rows = [row for row in rows if row["paper"] in papers]
         return self.placed(typeset("verdict_list", self, rows=rows, scale=ledger.scale))

@@ -1,21 +1,16 @@
 """What every page of the book has: no request to the network, little weight, and no barriers.
 
-Formulas are set by MathJax 3.2.2 from the wheel of sphinx-mathjax-offline. That wheel's own
-extension would copy all of it, 15 MB; a page loads one script and the fonts, under 2 MB, and
-these are copied. Live code is off in this book, yet Jupyter Book writes the scripts of Thebe,
-with the address of a server in them, into every page, and twice, which a browser rejects as
-an error; they are taken out.
+MathJax 3.2.2 comes from the wheel of sphinx-mathjax-offline, whose own extension would copy
+all of its 15 MB; a page loads one script and the fonts, under 2 MB. The scripts of Thebe, which
+Jupyter Book writes into every page with the address of a server, are taken out, and so are
+the files that a page has no use for. The theme loads all icons twice, as a font and as
+1.5 MB of script; the font stays. Of the two images of a figure the one not shown waits.
+The arrows that unfold the contents get names, an empty head of a table is a cell, a
+bibliography is a list of items, and what scrolls can be reached (`book/assets/reach.js`).
 
-For keyboards and readers of screens: the arrows that unfold the contents get names, an empty
-head of a table is a cell, a bibliography is a list of items, and what scrolls can be reached
-(`book/assets/reach.js`). For the weight: a page loads no file it has no use for. The theme
-loads all icons twice, as a font and as 1.5 MB of script; the font stays. Both images of a
-figure, for the light and for the dark page, would be read; the one not shown waits.
-
-The page for lost readers is made by sphinx-notfound-page from a template of ours: the theme's
-own page would be written with absolute addresses below one prefix, and the book has none that
-is known when it is built, since it is read from a disk, too. Old addresses lead on by
-sphinxext-rediraffe, which reads `book/redirects.txt`.
+sphinx-notfound-page makes the page for lost readers from a template of ours: the theme's own
+would have absolute addresses below one prefix, and the book is read from a disk, too, so
+none is known. Old addresses lead on by sphinxext-rediraffe and `book/redirects.txt`.
 """
 
 import importlib.util
@@ -120,7 +115,7 @@ def setup(app):
     app.setup_extension("sphinxext.rediraffe")
     app.config.mathjax_path = f"mathjax/{SCRIPT}"
     app.config.notfound_template = "lost.html"
-    app.config.templates_path.insert(0, str(Path(__file__).with_name("templates")))
+    app.config.templates_path.insert(0, str(Path(__file__).parents[1] / "templates"))
     app.add_js_file("reach.js", loading_method="defer")
     app.connect("html-page-context", mend, priority=950)
     app.connect("build-finished", copy_mathjax)

@@ -7,9 +7,9 @@ of all rooms, ``{api-experiments}`` that of the experiments. A room that no page
 a warning, and the book is built with warnings as errors.
 """
 
-import ast
 import importlib.util
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -41,31 +41,26 @@ class Library:
 
     def __init__(self, source: Path):
         """Read the library; ``source`` is the staged tree, whose pages use it."""
-        spec = importlib.util.find_spec(PACKAGE)
-        if spec is None or spec.origin is None:
-            raise ModuleNotFoundError(f"the reference describes {PACKAGE}, which is not installed")
-        folder = Path(spec.origin).parent
+        folder = Path(importlib.util.find_spec(PACKAGE).origin).parents[1]
+        options = {"allow_inspection": False, "resolve_aliases": True}
         self.source = source
-        self.root = griffe.load(
-            PACKAGE, search_paths=[folder.parent], allow_inspection=False, resolve_aliases=True
-        )
-        public = below(self.root)
-        self.experiments = public.pop("experiments")
-        self.rooms = public
+        self.root = griffe.load(PACKAGE, search_paths=[folder], **options)
+        self.rooms = below(self.root)
+        self.experiments = self.rooms.pop("experiments")
 
     def find(self, dotted: str) -> griffe.Object | None:
         """The object at the end of a path below the package, or the last on the way to it."""
-        found = None
+        found, inside = None, self.root
         for part in dotted.split("."):
-            inside = self.root if found is None else found
-            if inside is not self.root and not inside.is_module:
-                break  # a method or a field of a class counts as a use of the class
-            if (member := inside.members.get(part)) is None:
+            # A method or a field of a class counts as a use of the class.
+            member = inside.members.get(part) if inside.is_module else None
+            # `training.fit` is the function that is imported, not the module of that name.
+            target = inside.imports.get(part, "") if member is not None else ""
+            if target.startswith(f"{PACKAGE}."):
+                member = self.root[target.partition(".")[2]]
+            if member is None or (target and PACKAGE not in target):
                 break
-            try:
-                found = member.final_target if member.is_alias else member
-            except griffe.AliasResolutionError:
-                break
+            found = inside = member.final_target if member.is_alias else member
         return found
 
     def entries(self, path: str, module: griffe.Module) -> dict[str, griffe.Object]:
@@ -99,58 +94,45 @@ class Library:
 
     def used(self, code: str) -> set[str]:
         """Where the names that some code takes from the library are defined, by its imports."""
-        tree, homes, found = ast.parse(code), {}, set()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-                base, _, rest = node.module.partition(".")
-                for alias in node.names if base == PACKAGE else ():
-                    homes[alias.asname or alias.name] = f"{rest}.{alias.name}".strip(".")
-            elif isinstance(node, ast.Import):
-                for alias in node.names:
-                    if alias.name.startswith(f"{PACKAGE}.") and alias.asname:
-                        homes[alias.asname] = alias.name.partition(".")[2]
-        for node in ast.walk(tree):
-            chain = ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
-            first, dot, rest = chain.partition(".")
-            if first in homes and re.fullmatch(r"[\w.]+", chain):
-                found.add(self.find(f"{homes[first]}{dot}{rest}"))
+        found, imports = set(), griffe.visit("code", Path("code.py"), code).imports
+        for name, path in imports.items():
+            if path.startswith(f"{PACKAGE}."):
+                for chain in re.findall(rf"(?<![\w.]){name}((?:\.\w+)*)", code):
+                    found.add(self.find(path.partition(".")[2] + chain))
         return {one.canonical_path for one in found if one is not None}
 
     @cached_property
     def cases(self) -> dict[str, list[str]]:
         """The cases that each page reads, as the records of the pages say."""
-        folder, found = self.source / "pages", {}
-        for path in sorted(folder.glob("*/*.json")):
-            used = (read_json(path) or {}).get("results", [])
-            found[path.relative_to(folder).with_suffix("").as_posix()] = [
-                one["case"] for one in used
-            ]
-        return found
+        records = {path: read_json(path) for path in sorted(self.source.glob("pages/*/*.json"))}
+        return {
+            f"{path.parent.name}/{path.stem}": [one["case"] for one in record.get("results", [])]
+            for path, record in records.items()
+        }
 
     @cached_property
     def users(self) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
         """The pages and the rooms that use each name, by where it is defined."""
-        pages: dict[str, set[str]] = {}
+        pages, rooms = defaultdict(set), defaultdict(set)
         for page, cases in self.cases.items():
             used = self.used(notebook_code(self.source / "notebooks" / f"{page}.ipynb"))
             waiting, seen = [f"experiments.{case.replace('/', '.')}" for case in cases], set()
             while waiting:
                 one = self.find(waiting.pop())
-                module = one if one is None or one.is_module else one.module
-                if module is None or module.canonical_path in seen:
+                path = one and Path(one.filepath)
+                if path in (None, *seen):
                     continue
-                seen.add(module.canonical_path)
-                inside = self.used(Path(module.filepath).read_text(encoding="utf-8"))
-                below = [path.partition(".")[2] for path in inside]
-                waiting += [path for path in below if path.startswith("experiments.")]
+                seen.add(path)
+                inside = self.used(path.read_text(encoding="utf-8"))
+                paths = [name.partition(".")[2] for name in inside]
+                waiting += [name for name in paths if name.startswith("experiments.")]
                 used |= inside
             for name in used:
-                pages.setdefault(name, set()).add(page)
-        rooms: dict[str, set[str]] = {}
+                pages[name].add(page)
         for room, module in self.rooms.items():
             for path in files(module):
                 for name in self.used(path.read_text(encoding="utf-8")):
-                    rooms.setdefault(name, set()).add(room)
+                    rooms[name].add(room)
         return pages, rooms
 
 
@@ -188,44 +170,29 @@ def quoted(text) -> str:
     return str(text) if '"' in str(text) else str(text).replace("'", '"')
 
 
-def arguments(one: griffe.Function, *, is_method: bool = False) -> list[str]:
-    """Each argument as it is written."""
-    stars = {"variadic positional": "*", "variadic keyword": "**"}
-    found, given = [], list(one.parameters)
-    for place, part in enumerate(given):
-        kind = part.kind.value if part.kind else ""
-        if is_method and place == 0 and "staticmethod" not in one.labels:
-            continue
-        if kind == "keyword-only" and not any("*" in text for text in found):
-            found.append("*")
-        text = stars.get(kind, "") + part.name
-        text += f": {part.annotation}" if part.annotation is not None else ""
-        if part.default is not None and kind not in stars:
-            text += f" = {part.default}" if part.annotation is not None else f"={part.default}"
-        found.append(quoted(text))
-    return found
-
-
-def signature(one: griffe.Object, *, is_method: bool = False) -> str:
+def signature(one: griffe.Object) -> str:
     """`name(…) -> …` on one line, or with one argument a line; a class with its fields."""
     if one.is_attribute:
         return f"{one.name}: {quoted(one.annotation)}" if one.annotation else one.name
     if one.is_class:
-        fields = [
-            f"    {name}: {quoted(part.annotation)}"
-            + (f" = {quoted(part.value)}" if part.value else "")
+        fields = {
+            name: f"    {name}: {part.annotation}" + (f" = {part.value}" if part.value else "")
             for name, part in one.attributes.items()
             if name[0] != "_" and part.annotation and "property" not in part.labels
-        ]
-        bases = ", ".join(map(str, one.bases))
-        head = f"class {one.name}" + (f"({bases})" if bases else "") + (":" if fields else "")
-        return "\n".join([head, *fields])
-    texts = arguments(one, is_method=is_method)
-    arrow = f" -> {quoted(one.returns)}" if one.returns is not None else ""
-    line = f"{one.name}({', '.join(texts)}){arrow}"
-    if len(line) <= WIDTH or not texts:
+        }
+        bases = f"({', '.join(map(str, one.bases))})" if one.bases else ""
+        return "\n".join(
+            [f"class {one.name}{bases}{':' * bool(fields)}", *map(quoted, fields.values())]
+        )
+    line = quoted(one.signature())
+    if one.parent.is_class and "staticmethod" not in one.labels:
+        line = re.sub(r"\((?:self|cls)(?:, )?", "(", line, count=1)
+    head, inside, arrow = re.fullmatch(r"(\w+)\((.*)\)( -> .*)?", line).groups("")
+    if len(line) <= WIDTH or not inside:
         return line
-    return "\n".join([f"{one.name}(", *(f"    {text}," for text in texts), f"){arrow}"])
+    # A comma between arguments, not one inside a type.
+    inside = re.sub(r", (?=[*/]|\w+(?:: |=| =))", ",\n    ", inside)
+    return f"{head}(\n    {inside},\n){arrow}"
 
 
 def prose(text: str) -> str:
@@ -238,18 +205,21 @@ def prose(text: str) -> str:
             blocks.append("\n".join(["$$", *lines[:-1], lines[-1] + mark, "$$"]))
             continue
         for part in re.split(r"\n\s*\n", piece):
-            is_example = part.lstrip().startswith(">>>")
-            if is_example:
-                blocks.append(f"```pycon\n{part.strip()}\n```")
-            else:
-                marked = LABEL.sub(r"\n\n**\1.** ", part).split("\n\n")
-                blocks += [" ".join(paragraph.split()) for paragraph in marked]
+            marked = LABEL.sub(r"\n\n**\1.** ", part).split("\n\n")
+            words = [" ".join(paragraph.split()) for paragraph in marked]
+            blocks += [f"```pycon\n{part.strip()}\n```"] if ">>> " in part else words
     return "\n\n".join(block for block in blocks if block)
 
 
-def listed(pairs: list[tuple[str, str]]) -> str:
-    """Names with what is said of them, as a list."""
-    return "\n".join(f"- `{name}`: {prose(text)}".replace("\n", "\n  ") for name, text in pairs)
+def listed(label: str, pairs: list[tuple[str, str]]) -> str:
+    """Names with what is said of them, as a list below a label."""
+    lines = [f"- `{name}`: {prose(text)}".replace("\n", "\n  ") for name, text in pairs]
+    return f"**{label}**\n\n" + "\n".join(lines)
+
+
+def first(one: griffe.Object) -> str:
+    """The first paragraph of a docstring."""
+    return markdown(one).split("\n\n")[0]
 
 
 def markdown(one: griffe.Object) -> str:
@@ -261,110 +231,86 @@ def markdown(one: griffe.Object) -> str:
             blocks.append(prose(value))
         elif kind in LISTS:
             pairs = [(str(getattr(i, "name", i.annotation)), i.description) for i in value]
-            blocks.append(f"**{LISTS[kind]}**\n\n{listed(pairs)}")
+            blocks.append(listed(LISTS[kind], pairs))
         elif kind == "examples":
-            texts = [text if said.value == "text" else f"\n\n{text}" for said, text in value]
-            blocks.append("**Example**\n\n" + "\n\n".join(map(prose, texts)))
+            blocks += ["**Example**", *(prose(text) for _, text in value)]
         elif kind == "admonition":
-            blocks.append(admonition(value.kind.capitalize(), part.title, value.contents))
+            # Griffe gives a title to what has none on its first line.
+            label, title = value.kind.capitalize(), part.title or ""
+            blocks.append(
+                admonition(label, "" if title.lower() == value.kind else title, value.contents)
+            )
         else:
             # Griffe takes what stands before a colon for a type.
-            typed = [str(i.annotation) not in ("None", str(one.returns)) for i in value]
-            words = " ".join(
-                f"{i.annotation}: {i.description}" if has_type else i.description
-                for i, has_type in zip(value, typed, strict=True)
-            )
-            blocks.append(f"**{kind.capitalize()}.** {prose(words)}")
+            typed = [i for i in value if str(i.annotation) not in ("None", str(one.returns))]
+            words = [f"{i.annotation}: " * (i in typed) + i.description for i in value]
+            blocks.append(f"**{kind.capitalize()}.** {prose(' '.join(words))}")
     return "\n\n".join(block for block in blocks if block)
 
 
-def admonition(label: str, title: str | None, text: str) -> str:
+def admonition(label: str, title: str, text: str) -> str:
     """A part that is no section of Google's: Source, Kinds, Example."""
-    # Griffe gives a title to what has none on its first line.
-    title = "" if (title or "").lower() == label.lower() else title
     parts = ITEM.split(text)
     if not title and not parts[0] and len(parts) > 2:
-        return f"**{label}**\n\n" + listed(list(zip(parts[1::2], parts[2::2], strict=True)))
-    if text.lstrip().startswith(">>>"):
-        return f"**{label}**\n\n{prose(text)}"
-    return f"**{label}.** " + prose(f"{title} {text}".strip())
+        return listed(label, list(zip(parts[1::2], parts[2::2], strict=True)))
+    words = prose(f"{title} {text}".strip())
+    return f"**{label}**\n\n{words}" if words.startswith("```") else f"**{label}.** {words}"
 
 
 # --- directives ---------------------------------------------------------------------------------
 
 
-class LibraryDirective(SphinxDirective, LedgerReader):
-    """What the directives share."""
-
-    def first(self, module: griffe.Module) -> str:
-        """The first paragraph of a module's docstring."""
-        return markdown(module).split("\n\n")[0]
-
-
-class RoomDirective(LibraryDirective):
+class RoomDirective(SphinxDirective, LedgerReader):
     """``{api-module} ROOM``: one section, with one section for each public name."""
 
     required_arguments = 1
 
     def run(self):
-        """The section of a room, those of the modules below it inside."""
-        room, library = self.arguments[0], self.domain.library
-        if room not in library.rooms:
-            self.warn("no module %r; there are %s", room, ", ".join(library.rooms))
+        room, library, whole = self.arguments[0], self.domain.library, []
+        if not self.choice("module", room, library.rooms):
             return []
         for path in files(library.rooms[room]):
             self.env.note_dependency(str(path))
-        whole = None
         for path, module, names in library.sections(room):
-            section = self.section(path, f"{PACKAGE}.{path}")
-            section += self.text(markdown(module), path)
-            section += self.constants(names)
-            section += [
-                self.described(*one, path) for one in names.items() if not one[1].is_attribute
-            ]
-            if whole is None:
-                whole = section
-            else:
-                whole += section
-        return [whole]
+            section = self.section(path, f"{PACKAGE}.{path}", module)
+            pairs = {one.name: quoted(one.value) for one in names.values() if one.is_attribute}
+            lines = [f"{name} = {text}" for name, text in pairs.items() if len(text) <= WIDTH]
+            section += [self.code("\n".join(lines))] if lines else []
+            for name, one in names.items():
+                section += [] if one.is_attribute else [self.described(name, one)]
+            whole += [section]
+            if section is not whole[0]:
+                whole[0] += section
+        return whole[:1]
 
-    def section(self, name: str, title: str) -> nodes.section:
-        """An empty section for a name."""
-        mark = self.domain.name_anchor("name", name, anchor(name))
-        section = nodes.section(ids=[mark], names=[mark], classes=["nc-api"])
+    def section(self, name: str, title: str, one: griffe.Object, *content) -> nodes.section:
+        """The section of a module, a function or a class, begun with its docstring."""
+        section = nodes.section(ids=[self.anchor(name)], classes=["nc-api"])
+        section["names"] = section["ids"]
         self.set_source_info(section)
-        section += nodes.title("", "", nodes.literal("", title))
+        section += [nodes.title("", "", nodes.literal("", title)), *content]
+        section += self.text(markdown(one), name)
         return section
 
-    def constants(self, names: dict[str, griffe.Object]) -> list[nodes.Node]:
-        """The constants whose values are short enough to be read."""
-        pairs = {one.name: quoted(one.value) for one in names.values() if one.is_attribute}
-        lines = [f"{name} = {value}" for name, value in pairs.items() if len(value) <= WIDTH]
-        return [self.code("\n".join(lines))] if lines else []
-
-    def described(self, full: str, one: griffe.Object, path: str) -> nodes.section:
+    def described(self, name: str, one: griffe.Object) -> nodes.section:
         """The section of a function or a class."""
-        section = self.section(full, full.rpartition(".")[2])
-        section += self.code(signature(one))
-        section += self.text(markdown(one), path)
+        section = self.section(name, name.rpartition(".")[2], one, self.code(signature(one)))
         for method in methods(one):
-            mark = self.domain.name_anchor(
-                "name", f"{full}.{method.name}", anchor(f"{full}.{method.name}")
-            )
+            mark = self.anchor(f"{name}.{method.name}")
             holder = nodes.container(classes=["nc-api-method"], ids=[mark])
-            holder += self.code(signature(method, is_method=True))
-            holder += self.text(markdown(method), path)
+            holder += self.code(signature(method))
+            holder += self.text(markdown(method), name)
             section += holder
-        pages, rooms = self.domain.library.users
-        section += typeset(
-            "used",
-            self,
-            file=one.relative_package_filepath.as_posix(),
-            line=one.lineno,
-            pages=sorted(pages.get(one.canonical_path, ())),
-            rooms=sorted(rooms.get(one.canonical_path, set()) - {path.partition(".")[0]}),
-        )
+        pages, rooms = (found.get(one.canonical_path, set()) for found in self.domain.library.users)
+        others = sorted(rooms - {name.partition(".")[0]})
+        section += typeset("used", one=one, pages=sorted(pages), rooms=others)
         return section
+
+    def anchor(self, name: str) -> str:
+        """The anchor of a name; `gram` and `Gram` are two."""
+        mark = "api-" + name.replace(".", "-").replace("_", "-")
+        self.domain.here.anchors["name", name] = mark
+        return mark
 
     def code(self, text: str) -> nodes.literal_block:
         """A block of code."""
@@ -372,53 +318,41 @@ class RoomDirective(LibraryDirective):
         self.set_source_info(block)
         return block
 
-    def text(self, words: str, path: str) -> list[nodes.Node]:
+    def text(self, words: str, name: str) -> list[nodes.Node]:
         """Markdown as nodes; names of the library in it become links."""
         parsed, known = self.parse_text_to_nodes(words), self.domain.library.names
-        room = path.partition(".")[0]
-        for part in parsed:
-            for word in list(part.findall(nodes.literal)):
-                text = word.astext()
-                names = (f"{path}.{text}", f"{room}.{text}", text)
-                if name := next((name for name in names if name in known), None):
-                    link = reference("name", name, self.env.docname, nodes.literal("", text))
-                    word.replace_self(link)
+        homes = [name.rsplit(".", k)[0] for k in range(name.count(".") + 1)]
+        for word in [word for part in parsed for word in list(part.findall(nodes.literal))]:
+            text = word.astext()
+            if found := [
+                one for one in (*(f"{home}.{text}" for home in homes), text) if one in known
+            ]:
+                word.replace_self(reference("name", found[0], nodes.literal("", text)))
         return parsed
 
 
-def anchor(name: str) -> str:
-    """`metrics.nc1` as an anchor; `gram` and `Gram` are two names."""
-    return "api-" + name.replace(".", "-").replace("_", "-")
-
-
-class IndexDirective(LibraryDirective):
+class IndexDirective(SphinxDirective, LedgerReader):
     """``{api-index}``: every room, what it is about, and its names."""
 
     def run(self):
-        """The table."""
-        self.domain.here.lists_library = True
-        rooms = [
-            (
-                room,
-                self.first(module),
-                [list(names) for _, _, names in self.domain.library.sections(room)],
-            )
-            for room, module in self.domain.library.rooms.items()
-        ]
-        return typeset("api_index", self, rooms=rooms)
+        self.domain.here.lists_library, library = True, self.domain.library
+        rooms = {
+            room: [list(names) for *_, names in library.sections(room)] for room in library.rooms
+        }
+        about = {room: first(module) for room, module in library.rooms.items()}
+        return typeset("api_index", self, rooms=rooms, about=about)
 
 
-class ExperimentsDirective(LibraryDirective):
+class ExperimentsDirective(SphinxDirective, LedgerReader):
     """``{api-experiments}``: every experiment, what it is about, and the pages that show it."""
 
     def run(self):
-        """The table."""
         shown: dict[str, list[str]] = {}
         for page, cases in self.domain.library.cases.items():
             for module in {case.rpartition("/")[0] for case in cases}:
                 shown.setdefault(module, []).append(page)
         rows = [
-            (f"{key}/{name}", self.first(module), shown.get(f"{key}/{name}", []))
+            (f"{key}/{name}", first(module), shown.get(f"{key}/{name}", []))
             for key, drawer in below(self.domain.library.experiments).items()
             for name, module in below(drawer).items()
         ]

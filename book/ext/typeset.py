@@ -1,9 +1,9 @@
 """From a template to nodes: what the directives put on a page is written as HTML with Jinja.
 
 Three things in a template are more than HTML. An element with the attribute ``md`` holds
-Markdown of one line, ``md="block"`` any Markdown. ``<a to="claim:P1-T41">`` is a reference
-that the domain resolves when all pages are known. ``<a file="/figures/x.csv">`` offers a file
-of the source tree, which Sphinx copies.
+Markdown of one line. ``<a to="claim:P1-T41">`` is a reference that the domain resolves when
+all pages are known. ``<a file="/figures/x.csv">`` offers a file of the source tree, which
+Sphinx copies; once that is done, ``known`` says where to.
 """
 
 import re
@@ -19,13 +19,12 @@ from sphinx.util import logging
 from .numbers import FIELDS, RELATIONS, VERDICTS, distance, plain_number, slug, split_number
 
 logger = logging.getLogger(__name__)
-TEMPLATES = Path(__file__).with_name("templates")
 #: Between whose children white space is no text.
 FRAMES = ("table", "thead", "tbody", "tr", "ul", "")
 
 
 class element(nodes.General, nodes.TextElement):
-    """One HTML element with any attribute; other builders see its content only."""
+    """One HTML element with any attribute."""
 
 
 def open_element(self, node):
@@ -38,13 +37,6 @@ def close_element(self, node):
     self.body.append(f"</{node['tag']}>")
 
 
-def ignore(self, node):
-    """Do nothing: the children write themselves."""
-
-
-VISITORS = {"html": (open_element, close_element), "latex": (ignore,) * 2, "text": (ignore,) * 2}
-
-
 def number(value, digits: int = 3) -> Markup:
     """A number as HTML, the power of ten raised."""
     mantissa, power = split_number(value, digits)
@@ -55,19 +47,15 @@ def number(value, digits: int = 3) -> Markup:
 
 
 environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(TEMPLATES),
+    loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
     autoescape=True,
     trim_blocks=True,
     lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
 )
 environment.filters |= {"number": number, "plain": plain_number, "slug": slug}
-environment.globals |= {
-    "verdicts": VERDICTS,
-    "relations": RELATIONS,
-    "fields": FIELDS,
-    "distance": distance,
-}
+environment.globals |= {"verdicts": VERDICTS, "relations": RELATIONS, "fields": FIELDS}
+environment.globals |= {"distance": distance}
 
 
 class Reader(HTMLParser):
@@ -77,91 +65,71 @@ class Reader(HTMLParser):
         """Markdown is parsed by ``directive``; without one there may be none."""
         super().__init__()
         self.directive = directive
-        self.open: list[tuple[nodes.Element, str, str | None]] = [(nodes.container(), "", None)]
+        self.open: list[tuple[nodes.Element, str, bool]] = [(nodes.container(), "", False)]
 
     def handle_starttag(self, tag, attrs):
-        """Begin an element."""
+        """Begin an element: a link that waits, a download, a link, code, or any other."""
         given = {key: value or "" for key, value in attrs}
-        markdown = given.pop("md", None)
-        node = self.begin(tag, given)
-        node["classes"] += given.pop("class", "").split()
-        node["ids"] += given.pop("id", "").split()
-        if isinstance(node, element):
-            node["tag"], node["attributes"] = tag, given
-        elif "title" in given:
-            node["reftitle"] = given["title"]
-        self.open.append((node, tag, "line" if markdown == "" else markdown))
-
-    def begin(self, tag: str, given: dict[str, str]) -> nodes.Element:
-        """The node of a start tag: a link that waits, a download, a link, or any element."""
+        markdown = given.pop("md", None) is not None
+        looks, names = given.pop("class", "").split(), given.pop("id", "").split()
         if tag == "a" and "to" in given:
-            kind, _, target = given["to"].partition(":")
-            return reference(kind, target, self.directive.env.docname)
-        if tag == "a" and "file" in given:
+            node: nodes.Element = reference(*given.pop("to").split(":", 1))
+        elif tag == "a" and "file" in given:
             known = {"filename": given["known"]} if "known" in given else {}
-            return addnodes.download_reference(
-                reftarget=given["file"],
-                reftype="download",
-                refdomain="",
-                refexplicit=True,
-                refdoc=self.directive.env.docname if self.directive else "",
-                **known,
-            )
-        if tag == "a" and "download" not in given:
-            external = "://" in given["href"]
-            return nodes.reference(refuri=given["href"], internal=not external)
-        return nodes.literal() if tag == "code" else element()
+            words = {"reftype": "download", "refdomain": "", "refexplicit": True}
+            node = addnodes.download_reference(reftarget=given["file"], **words, **known)
+        elif tag == "a" and "download" not in given:
+            node = nodes.reference(refuri=given["href"], internal="://" not in given["href"])
+        elif tag == "code":
+            node = nodes.literal()
+        else:
+            node = element(tag=tag, attributes=given)
+        if "title" in given and not isinstance(node, element):
+            node["reftitle"] = given["title"]
+        node["classes"] += looks
+        node["ids"] += names
+        self.open.append((node, tag, markdown))
 
     def handle_endtag(self, tag):
         """Put a finished element into the one around it."""
         node, begun, _ = self.open.pop()
         if begun != tag:
             raise ValueError(f"a template closes {begun!r} with {tag!r}")
-        if isinstance(node, addnodes.pending_xref):
-            content = nodes.inline("", "", *node.children)
+        if isinstance(node, addnodes.pending_xref | addnodes.download_reference):
+            is_file = isinstance(node, addnodes.download_reference)
+            content = nodes.inline("", "", *node.children, classes=["nc-download"] * is_file)
             node.children = []
             node += content
-        elif isinstance(node, addnodes.download_reference):
-            node.children = [nodes.inline("", "", *node.children, classes=["nc-download"])]
-            node.setup_child(node.children[0])
         self.open[-1][0].append(node)
 
     def handle_data(self, data):
         """Text, in which a line break is a space."""
         node, tag, markdown = self.open[-1]
-        if markdown == "block":
-            node += self.directive.parse_text_to_nodes(data.strip("\n"))
-        elif data.strip() or tag not in FRAMES:
+        if data.strip() or tag not in FRAMES:
             text = re.sub(r"\s+", " ", data)
             node += self.directive.parse_inline(text)[0] if markdown else nodes.Text(text)
 
 
-def reference(kind: str, target: str, docname: str, *children) -> addnodes.pending_xref:
-    """A reference that the domain resolves."""
-    node = addnodes.pending_xref(
-        refdomain="nc", reftype=kind, reftarget=target, refdoc=docname, refwarn=False
-    )
+def reference(kind: str, target: str, *children) -> addnodes.pending_xref:
+    """A reference that the domain resolves; its words are the one child that it has."""
+    node = addnodes.pending_xref(refdomain="nc", reftype=kind, reftarget=target, refwarn=False)
     if children:
         node += nodes.inline("", "", *children)
     return node
 
 
 def typeset(template: str, directive=None, **values) -> list[nodes.Node]:
-    """The nodes of a template.
+    """The nodes at the top of a template.
 
     Args:
-        template: its name without the ending, or its text where that has a tag in it.
+        template: its name without the ending, or its text.
         directive: the directive or role that asks; it parses what is Markdown.
         values: what the template names.
-
-    Returns:
-        The nodes at its top.
     """
     is_name = template.isidentifier()
     known = environment.get_template if is_name else environment.from_string
-    text = known(f"{template}.html" if is_name else template).render(values)
     reader = Reader(directive)
-    reader.feed(text.strip())
+    reader.feed(known(f"{template}.html" if is_name else template).render(values).strip())
     reader.close()
     (top, _, _), *rest = reader.open
     if rest:

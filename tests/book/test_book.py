@@ -349,5 +349,16 @@ def test_the_licence_and_the_citation_agree_with_the_package():
 
 def test_the_extension_is_found_where_the_settings_say():
     settings = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    for name, folder in settings["sphinx"]["local_extensions"].items():
-        assert (ROOT / folder / f"{name}.py").is_file()
+    (found,) = settings["sphinx"]["local_extensions"].items()
+    assert found == ("ext", "book")
+    assert (ROOT / "book" / "ext" / "__init__.py").is_file()
+    for kind in ("rediraffe_redirects", "rediraffe_template"):
+        assert (ROOT / settings["sphinx"]["config"][kind]).is_file()
+
+
+def test_the_extension_names_no_paper():
+    for path in [*(ROOT / "book" / "ext").rglob("*.py"), *(ROOT / "book" / "ext").rglob("*.html")]:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"kothapalli|seleznova|beaglehole", text), path
+        words = re.sub(r"P1-T41[.\w]*", "", text)  # a claim, in an example
+        assert not re.search(r"\bP[123]\b", words), path

@@ -163,7 +163,7 @@ def write_tree(
         "index.md": index,
         "ledger.md": LEDGER,
         "redirects.txt": redirects,
-        "redirect.html": (ROOT / "book" / "ext" / "templates" / "redirect.html").read_text(),
+        "redirect.html": (ROOT / "book" / "templates" / "redirect.html").read_text(),
         "notebooks/one2020/chapter.ipynb": notebook(chapter, *cells),
         "pages/one2020/chapter.json": {"page": "one2020/chapter", **RECORD},
         "figures/fig-one.json": figure,
