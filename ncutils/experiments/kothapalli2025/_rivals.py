@@ -61,12 +61,12 @@ def _sources(sigma, X, y, width, noise):
     Q = erf.kernel(sigma, X)
     inverse = jnp.linalg.inv(Q + noise * jnp.eye(n))
     t = inverse @ y
-    found = []
+    gradients = []
     for sign in (-1.0, 1.0):
         A = inverse + sign * t[:, None] * t[None, :]
         G = erf.trace_gradient(A, sigma, X)
-        found.append(0.5 * width * (d * jnp.eye(d) - jnp.linalg.inv(sigma)) + 0.5 * G)
-    return found
+        gradients.append(0.5 * width * (d * jnp.eye(d) - jnp.linalg.inv(sigma)) + 0.5 * G)
+    return gradients
 
 
 def gradient_errors(key, *, count: int = 5) -> Float[np.ndarray, "2 count"]:
@@ -132,6 +132,6 @@ def mean_field(X: Float[Array, "n d"], y: Float[Array, " n"], width, noise, *, n
 
     solver = optx.FixedPointIteration(rtol=1e-9, atol=1e-12, damp=0.5)
     start = READOUT_VAR * (phi * jax.nn.softmax(prior)[:, None]).T @ phi
-    found = optx.fixed_point(moment, solver, start, max_steps=2000, throw=False)
-    weights = law(found.value)
-    return (W * weights[:, None]).T @ W, found.value, found.result == optx.RESULTS.successful
+    solution = optx.fixed_point(moment, solver, start, max_steps=2000, throw=False)
+    weights = law(solution.value)
+    return (W * weights[:, None]).T @ W, solution.value, solution.result == optx.RESULTS.successful

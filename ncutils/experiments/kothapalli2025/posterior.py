@@ -57,7 +57,7 @@ class Trained:
 def trained(config: Trained, *, checkpoint: Path | None = None) -> xr.Dataset:
     """log10 NC1 and accuracy of trained erf networks, on the draws of ``figure5``."""
     shape = (len(config.totals), len(config.dims), len(config.seeds))
-    found = {"network": np.empty(shape), "accuracy": np.empty(shape)}
+    records = {"network": np.empty(shape), "accuracy": np.empty(shape)}
     recipe = training.Recipe(config.learning_rate, config.epochs, weight_decay=config.weight_decay)
     for i, total in enumerate(config.totals):
         for j, dim in enumerate(config.dims):
@@ -94,13 +94,13 @@ def trained(config: Trained, *, checkpoint: Path | None = None) -> xr.Dataset:
                 checkpoint_every=config.epochs,
                 progress=f"N={total} d0={dim}",
             )
-            for name, values in found.items():
+            for name, values in records.items():
                 values[i, j] = np.asarray(fitted.records[name])[-1]
     forget_parts(checkpoint)
     dims = ("N", "d0", "repeat")
     axes = (config.totals, config.dims, config.seeds)
     coords = {dim: list(axis) for dim, axis in zip(dims, axes, strict=True)}
-    return xr.Dataset({name: (dims, values) for name, values in found.items()}, coords)
+    return xr.Dataset({name: (dims, values) for name, values in records.items()}, coords)
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _sample(config: Sampled, N: int, d: int, width: int) -> dict[str, np.ndarray
     net = posterior.Network(X.astype(single), y.astype(single), noise)
     start_key, run_key, gauss_key = jax.random.split(jax.random.key(config.seed + 1), 3)
     start = posterior.prior_weights(net, width=width, chains=config.chains, key=start_key)
-    found = posterior.sample(
+    samples = posterior.sample(
         posterior.log_posterior,
         start,
         net,
@@ -172,13 +172,13 @@ def _sample(config: Sampled, N: int, d: int, width: int) -> dict[str, np.ndarray
         leapfrog=config.leapfrog,
         key=run_key,
     )
-    spikes = jnp.sum(found.values["sigma"], axis=(2, 3))
-    row = {"acceptance": float(found.acceptance.mean())}
-    for name, values in (("spike", spikes), ("nc1", found.values["nc1"])):
+    spikes = jnp.sum(samples.values["sigma"], axis=(2, 3))
+    row = {"acceptance": float(samples.acceptance.mean())}
+    for name, values in (("spike", spikes), ("nc1", samples.values["nc1"])):
         # both cuts of the chains, so that slow modes are not missed
         cuts = [posterior.mean_and_error(values, batches=number) for number in (10, 2)]
         row[name], row[f"{name}_error"] = float(values.mean()), float(max(e for _, e in cuts))
-    sigma = np.asarray(found.values["sigma"].mean(axis=(0, 1)))
+    sigma = np.asarray(samples.values["sigma"].mean(axis=(0, 1)))
     draws = min(400, config.chains * config.keep)
     same = _gaussian_networks(sigma, net, width=width, draws=draws, key=gauss_key)
     row["gaussian_nc1"] = float(same.mean())
