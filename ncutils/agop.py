@@ -42,6 +42,14 @@ def agop(f: Callable, X: Float[Array, "n d"], *, chunk: int = 256) -> Float[Arra
 
     Source: P3 Section 3. Differs from the released code of networks and kernel machines,
         which has the sum over i.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import agop
+        >>> W = jnp.array([[1.0, 2.0]])
+        >>> print(agop.agop(lambda x: W @ x, jnp.zeros((3, 2))))
+        [[1. 2.]
+         [2. 4.]]
     """
     if X.ndim != 2 or 0 in X.shape:
         raise ValueError(f"X is n × d with n, d ≥ 1, not of shape {X.shape}")
@@ -90,6 +98,13 @@ def ansatz_correlation(W: Float[Array, "p d"], A: Float[Array, "d d"]) -> Float[
         ValueError: if the shapes do not match or A is not finite.
 
     Source: P3 Section 3 and Appendix D.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import agop
+        >>> W = jnp.array([[2.0, 0.0], [0.0, 1.0]])
+        >>> print(f"{agop.ansatz_correlation(W, (W.T @ W) @ (W.T @ W)):.3f}")
+        1.000
     """
     if A.shape != (W.shape[1], W.shape[1]):
         raise ValueError(f"W has {W.shape[1]} columns, the AGOP has shape {A.shape}")
@@ -140,13 +155,15 @@ class KernelMachine(eqx.Module):
         return parts[0] if len(parts) == 1 else jnp.concatenate(parts)
 
 
-def _check_machine(X, values, kernel, bandwidth, M):
+def _check_machine(X, values, kernel, bandwidth, M, ridge=0.0):
     if kernel not in KERNELS:
         raise ValueError(f"unknown kernel {kernel!r}: choose one of {', '.join(KERNELS)}")
     if X.ndim != 2 or values.ndim != 2 or len(X) != len(values) or 0 in X.shape:
         raise ValueError(f"n × d inputs need n × C values: got {X.shape} and {values.shape}")
     if not bandwidth > 0:
         raise ValueError(f"bandwidth must be positive, not {bandwidth}")
+    if not ridge >= 0:
+        raise ValueError(f"ridge must not be negative, not {ridge}")
     if M is not None and M.shape != (X.shape[1], X.shape[1]):
         raise ValueError(f"M has shape {M.shape}, expected {(X.shape[1], X.shape[1])}")
     for name, array in (("X", X), ("values", values), ("M", M)):
@@ -183,10 +200,16 @@ def kernel_ridge(
             a matrix that is singular to the precision of X.
 
     Source: P3 Algorithm 1, step 2.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import agop
+        >>> X, Y = jnp.array([[0.0], [1.0], [3.0]]), jnp.array([[1.0], [-1.0], [1.0]])
+        >>> machine = agop.kernel_ridge(X, Y, kernel="laplace", bandwidth=2.0)
+        >>> print(machine(X[1]).round(6))
+        [-1.]
     """
-    _check_machine(X, Y, kernel, bandwidth, M)
-    if not ridge >= 0:
-        raise ValueError(f"ridge must not be negative, not {ridge}")
+    _check_machine(X, Y, kernel, bandwidth, M, ridge)
     alpha, pivot = _solve(X, Y, M, ridge, float(bandwidth), kernel)
     return _fitted(alpha, X, M, pivot, kernel, bandwidth, ridge, check)
 
@@ -262,6 +285,16 @@ def kernel_agop(
             form without 64-bit numbers enabled in JAX.
 
     Source: P3 Algorithm 1, step 4, divided by n. The Gram form is ours.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import agop
+        >>> X, Y = jnp.array([[0.0], [1.0], [3.0]]), jnp.array([[1.0], [-1.0], [1.0]])
+        >>> options = {"kernel": "gaussian", "bandwidth": 2.0}
+        >>> machine = agop.kernel_ridge(X, Y, **options)
+        >>> closed = agop.kernel_agop(machine.alpha, X, **options)
+        >>> bool(abs(closed - agop.agop(machine, X)).max() < 1e-8)
+        True
     """
     _check_machine(X, alpha, kernel, bandwidth, M)
     wide = jax.config.read("jax_enable_x64")
@@ -294,13 +327,11 @@ def kernel_ridge_agop(
     Returns:
         The fitted machine, and the d × d matrix in the precision of X.
     """
-    how = {"kernel": kernel, "bandwidth": bandwidth, "M": M}
-    _check_machine(X, Y, **how)
+    options = {"kernel": kernel, "bandwidth": bandwidth, "M": M}
+    _check_machine(X, Y, **options, ridge=ridge)
     if X.dtype != jnp.float64 or cheaper_form(*X.shape, Y.shape[1]) != "gram":
-        machine = kernel_ridge(X, Y, **how, ridge=ridge, check=check)
-        return machine, kernel_agop(machine.alpha, X, **how)
-    if not ridge >= 0:
-        raise ValueError(f"ridge must not be negative, not {ridge}")
+        machine = kernel_ridge(X, Y, **options, ridge=ridge, check=check)
+        return machine, kernel_agop(machine.alpha, X, **options)
     alpha, pivot, matrix = kernel_machine.fit(X, Y, M, ridge, bandwidth, kernel=kernel)
     return _fitted(alpha, X, M, pivot, kernel, bandwidth, ridge, check), matrix
 

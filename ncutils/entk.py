@@ -73,6 +73,14 @@ def traced_ntk(
         MemoryError: naming the chunk, if the device has no room.
 
     Source: P2, Figs 1 and 13–20, panes a and b.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import entk
+        >>> X = jnp.array([[1.0, 0.0], [1.0, 2.0]])
+        >>> print(entk.traced_ntk(lambda W, x: W @ x, jnp.zeros((3, 2)), X))  # three outputs
+        [[ 3.  3.]
+         [ 3. 15.]]
     """
     k, P = _check(f, params, X)
     chunk = _fitting(chunk, k, len(X) * P)
@@ -178,6 +186,15 @@ def block_values(
             class, or probes < 2.
 
     Source: P2, Definition 3.1. Differs from the released code in taking all pairs.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import entk
+        >>> X = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> y = jnp.array([0, 0, 1, 1])
+        >>> values = entk.block_values(lambda W, x: W @ x, jnp.eye(2), X, y, num_classes=2)
+        >>> print(values.diag, values.within, values.across)
+        1.0 1.0 0.0
     """
     k, P = _check(f, params, X)
     chunk = _fitting(chunk, k if key is None else probes, (num_classes + 2) * P)

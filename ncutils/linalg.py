@@ -133,10 +133,10 @@ def block_means(
         >>> import jax.numpy as jnp
         >>> from ncutils import linalg
         >>> K, y = jnp.array([[3.0, 1.0], [1.0, 3.0]]), jnp.array([0, 0])
-        >>> linalg.block_means(K, y, num_classes=1), linalg.block_means(
-        ...     K, y, num_classes=1, distinct=True
-        ... )
-        (Array([[2.]], dtype=...), Array([[1.]], dtype=...))
+        >>> linalg.block_means(K, y, num_classes=1).item()
+        2.0
+        >>> linalg.block_means(K, y, num_classes=1, distinct=True).item()
+        1.0
     """
     average = class_averager(y, num_classes=num_classes, dtype=K.dtype)
     means = average.T @ (K @ average)
@@ -185,7 +185,7 @@ def block_values(
     if not is_traced(y) and len(y) == num_classes:
         raise ValueError(f"{num_classes} samples in {num_classes} classes: none has two of them")
     sizes = one_hot(y, num_classes=num_classes, dtype=K.dtype).sum(axis=0)
-    sums = block_means(K, y, num_classes=num_classes) * sizes[:, None] * sizes
+    sums = block_means(K, y, num_classes=num_classes) * sizes[:, None] * sizes[None, :]
     own = jnp.trace(K, axis1=-2, axis2=-1)
     within = jnp.trace(sums, axis1=-2, axis2=-1)
     across = jnp.sum(jnp.where(jnp.eye(num_classes, dtype=bool), 0.0, sums), axis=(-2, -1))
@@ -227,6 +227,13 @@ def simplex_gram(num_classes: int) -> Float[Array, "c c"]:
     r"""Gram matrix of the simplex equiangular tight frame with unit vectors.
 
     $$\tfrac{C}{C-1} \big(I - \tfrac1C \mathbf 1 \mathbf 1^\top\big).$$
+
+    Example:
+        >>> from ncutils import linalg
+        >>> print(linalg.simplex_gram(3))
+        [[ 1.  -0.5 -0.5]
+         [-0.5  1.  -0.5]
+         [-0.5 -0.5  1. ]]
     """
     return num_classes / (num_classes - 1) * centring(num_classes)
 

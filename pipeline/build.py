@@ -31,6 +31,7 @@ from ncutils.records import papers, workspace
 STAGING = (
     "pipeline/stage.py",
     "pipeline/launch.py",
+    "pipeline/house.py",
     "pipeline/templates/opening.md",
     "requirements/resolve.py",
 )

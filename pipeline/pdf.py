@@ -68,7 +68,7 @@ def adapt(article: Any, page: str, depth: int, names: dict[str, set[str]], html:
         still.unwrap()
     for node in article.select(SCREEN_ONLY):
         node.decompose()
-    for node in article.select(".nc-provenance a"):  # downloads, with the dot before each
+    for node in article.select(".nc-provenance a[download]"):  # downloads, with the dot before each
         if isinstance(before := node.previous_sibling, NavigableString):
             before.replace_with(before.rstrip("· \n"))
         node.decompose()

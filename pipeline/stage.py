@@ -20,7 +20,7 @@ from pathlib import Path
 from ncutils._files import write_atomically
 from ncutils.records import claims, workspace
 from pipeline import build as plan
-from pipeline import launch
+from pipeline import house, launch
 
 PDF = "neural-collapse.pdf"  # beside the HTML, made from it by pipeline/pdf.py
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in a bundle: the same content, the same bytes
@@ -77,6 +77,8 @@ def stage(scale: str) -> Path:
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(root / name, source)
     shutil.copytree(root / "book", source / "book", ignore=shutil.ignore_patterns("__pycache__"))
+    house.write(source / "book")
+    shutil.copytree(root / "claims", source / "claims")
     for page in plan.pages():  # and no notebook of a page that there was once
         target = source / "notebooks" / f"{page}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)

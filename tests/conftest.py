@@ -17,6 +17,9 @@ jax.config.update("jax_enable_x64", True)
 # Makes JAX refuse an (n,) minus (n, 1) that would silently become (n, n).
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# A paper to copy, with tests that run where it has been copied to.
+collect_ignore = ["project/toy2024"]
+
 # Files that take minutes, the longest first: begun last, they would keep one worker busy
 # while the others stand idle.
 LONG = ("test_pipeline.py", "test_notebooks.py", "test_browser.py", "test_compat.py")

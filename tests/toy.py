@@ -86,6 +86,9 @@ NOTEBOOK = """\
 # %% tags=["parameters"]
 SCALE = "quick"
 
+# %% tags=["lesson"]
+1 + 1
+
 # %% tags=["hide-input"]
 import sys
 from pathlib import Path
@@ -144,21 +147,30 @@ coverage:
 """
 
 TOC = f"format: jb-book\nroot: book/index\nchapters:\n  - file: notebooks/{PAGE}\n"
-BIBLIOGRAPHY = "@misc{toy2020, title = {On a line}, author = {Toy, A.}, year = {2020}}\n"
 
 
-def make(root: Path) -> Path:
-    """Write the toy project into an empty folder."""
+def bare(root: Path) -> Path:
+    """Write a project without any paper into an empty folder."""
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
     shutil.copytree(ROOT / "ncutils", root / "ncutils", ignore=ignore)
     shutil.copytree(ROOT / "pipeline", root / "pipeline", ignore=ignore)
     shutil.copytree(ROOT / "book", root / "book", ignore=shutil.ignore_patterns("*.md"))
+    shutil.copytree(ROOT / "requirements", root / "requirements", ignore=ignore)
     for name in ("Snakefile", "_config.yml", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
     for drawer in (root / "ncutils" / "experiments").iterdir():
         if drawer.is_dir():
             shutil.rmtree(drawer)
             (root / "ncutils" / "figures" / f"{drawer.name}.py").unlink(missing_ok=True)
+    (root / "requirements.lock").write_text("numpy==2.4.6\n", encoding="utf-8")
+    (root / "book" / "index.md").write_text("# Toy\n\nOne page.\n", encoding="utf-8")
+    (root / "book" / "redirects.txt").write_text("# None.\n", encoding="utf-8")
+    return root
+
+
+def make(root: Path) -> Path:
+    """Write the toy project into an empty folder."""
+    bare(root)
     for path, text in {
         f"ncutils/experiments/{KEY}/__init__.py": '"""A toy."""\n',
         f"ncutils/experiments/{KEY}/line.py": EXPERIMENT,
@@ -166,10 +178,7 @@ def make(root: Path) -> Path:
         f"notebooks/{PAGE}.py": NOTEBOOK,
         f"claims/{KEY}.yml": CLAIMS,
         "_toc.yml": TOC,
-        "requirements.lock": "numpy==2.4.6\n",
-        "book/index.md": "# Toy\n\nOne page.\n",
-        "book/references.bib": BIBLIOGRAPHY,
-        "book/redirects.yml": f"toy.html: notebooks/{PAGE}\n",
+        "book/redirects.txt": f"toy notebooks/{PAGE}\n",
     }.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, encoding="utf-8")

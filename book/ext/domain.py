@@ -163,6 +163,8 @@ class Book(Domain):
         special = getattr(resolver, f"to_{typ}", None)
         if special is not None:
             return special(target, contnode)
+        if typ == "symbol":
+            target = next(iter(chapter.rows_of(self, target, node["refdoc"])), target)
         found = self.find(typ, target)
         if typ == "page" and target in env.found_docs:
             found = (target, "")

@@ -40,17 +40,15 @@ class Ledger:
         self.papers = content.get("papers", {})
         self.rows = {row["id"]: row for row in content.get("rows", [])}
         self.header = {key: content[key] for key in content.keys() - {"papers", "rows"}}
-        for row in self.rows.values():
+        for row in list(self.rows.values()):
             if row["paper"] not in self.papers:
+                del self.rows[row["id"]]
                 logger.warning(
                     "claim %s is of the paper %r, which has no file: write claims/%s.yml with "
                     "`paper: {key, tag, title, short, figures}`",
-                    row["id"],
-                    row["paper"],
-                    row["paper"],
+                    *(row["id"], row["paper"], row["paper"]),
                     type="nc",
                 )
-                self.papers[row["paper"]] = {"tag": row["paper"], "title": "", "figures": 0}
 
     @property
     def scale(self) -> str:

@@ -27,7 +27,7 @@ WIDTH = 80  # of a signature or a constant that stays on one line
 PARSING = {"warnings": False, "returns_named_value": False, "returns_multiple_items": False}
 LISTS = {"parameters": "Args", "attributes": "Attributes", "raises": "Raises"}
 #: `Args, Raises: as for f`, a paragraph that is no section of its own.
-LABEL = re.compile(r"^((?:Args|Raises|Returns|Source|Notes)(?:, [A-Z][a-z]+)*):\s+")
+LABEL = re.compile(r"^((?:Args|Raises|Returns|Source|Notes)(?:, [A-Z][a-z]+)*):\s+", re.MULTILINE)
 ITEM = re.compile(r'^("[^"]+"(?:, "[^"]+")*|\w+):\s+', re.MULTILINE)
 
 
@@ -133,18 +133,17 @@ class Library:
         pages: dict[str, set[str]] = {}
         for page, cases in self.cases.items():
             used = self.used(notebook_code(self.source / "notebooks" / f"{page}.ipynb"))
-            waiting = {f"{PACKAGE}.experiments." + case.replace("/", ".") for case in cases}
-            seen = set()
-            while waiting - seen:
-                one = self.find((waiting - seen).pop().partition(".")[2])
-                module = one and (one if one.is_module else one.module)
-                seen |= {*waiting} if module is None else {module.canonical_path}
-                waiting = {path for path in waiting if not module or path not in module.members}
-                if module is None:
+            waiting, seen = [f"experiments.{case.replace('/', '.')}" for case in cases], set()
+            while waiting:
+                one = self.find(waiting.pop())
+                module = one if one is None or one.is_module else one.module
+                if module is None or module.canonical_path in seen:
                     continue
-                inside = self.used(module.filepath.read_text(encoding="utf-8"))
+                seen.add(module.canonical_path)
+                inside = self.used(Path(module.filepath).read_text(encoding="utf-8"))
+                below = [path.partition(".")[2] for path in inside]
+                waiting += [path for path in below if path.startswith("experiments.")]
                 used |= inside
-                waiting |= {p for p in inside if p.startswith(f"{PACKAGE}.experiments.")}
             for name in used:
                 pages.setdefault(name, set()).add(page)
         rooms: dict[str, set[str]] = {}
@@ -240,9 +239,11 @@ def prose(text: str) -> str:
             continue
         for part in re.split(r"\n\s*\n", piece):
             is_example = part.lstrip().startswith(">>>")
-            words = " ".join(part.split())
-            words = LABEL.sub(r"**\1.** ", words)
-            blocks.append(f"```pycon\n{part.strip()}\n```" if is_example else words)
+            if is_example:
+                blocks.append(f"```pycon\n{part.strip()}\n```")
+            else:
+                marked = LABEL.sub(r"\n\n**\1.** ", part).split("\n\n")
+                blocks += [" ".join(paragraph.split()) for paragraph in marked]
     return "\n\n".join(block for block in blocks if block)
 
 

@@ -65,6 +65,14 @@ def simplex_defect(b: Float[Array, " C"], M: Float[Array, "C C"]) -> Float[Array
     $$\big\|G/\|G\|_F - P/\|P\|_F\big\|_F,\qquad G = (T M^{-1} T^\top)^{1/2},\;
       P = I - \tfrac1C\mathbf{11}^\top .$$
     It is zero iff NC2 and NC3 both hold at the end.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils.block_ntk import BlockKernel, simplex_defect
+        >>> kernel, b = BlockKernel(2.0, 1.0, 0.3), jnp.full(3, 1 / 3)
+        >>> [round(float(simplex_defect(b, kernel.class_mean_kernel(m, 3))), 3)
+        ...  for m in ((4, 4, 4), (2, 3, 7))]
+        [0.0, 0.051]
     """
     G = classifier_gram(b, M)
     P = centring(b.shape[0])

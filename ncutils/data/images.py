@@ -79,7 +79,7 @@ def standardise(
         >>> import jax.numpy as jnp
         >>> from ncutils import data
         >>> (Z,) = data.standardise(jnp.array([[3.0, 7.0], [5.0, 7.0], [7.0, 7.0]]))
-        >>> Z.tolist()
+        >>> (Z.round(6) + 0.0).tolist()
         [[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]]
     """
     mean, std = X.mean(axis=0, keepdims=True), X.std(axis=0, ddof=1, keepdims=True)

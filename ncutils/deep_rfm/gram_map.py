@@ -33,7 +33,16 @@ def _check_ridges(predictor_ridge, map_ridge) -> None:
 
 
 def collapsed_gram(*, num_classes: int, per_class: int) -> Float[Array, "N N"]:
-    r"""$G = Y^\top Y = I_C \otimes \mathbf 1_n \mathbf 1_n^\top$: each class one point."""
+    r"""$G = Y^\top Y = I_C \otimes \mathbf 1_n \mathbf 1_n^\top$: each class one point.
+
+    Example:
+        >>> from ncutils.deep_rfm import gram_map
+        >>> print(gram_map.collapsed_gram(num_classes=2, per_class=2))
+        [[1. 1. 0. 0.]
+         [1. 1. 0. 0.]
+         [0. 0. 1. 1.]
+         [0. 0. 1. 1.]]
+    """
     _check_sizes(num_classes, per_class)
     return jnp.kron(jnp.eye(num_classes), jnp.ones((per_class, per_class)))
 
@@ -52,6 +61,11 @@ def exact_scale(*, per_class: int, predictor_ridge: float, map_ridge: float):
         ValueError: on a ridge that is not positive.
 
     Source: ours; differs from the κ that P3 prints, see `printed_scale`.
+
+    Example:
+        >>> from ncutils.deep_rfm import gram_map
+        >>> gram_map.exact_scale(per_class=8, predictor_ridge=3.0, map_ridge=1.0)
+        0.5625
     """
     _check_ridges(predictor_ridge, map_ridge)
     return ((per_class + map_ridge) / (per_class + map_ridge + predictor_ridge)) ** 2
@@ -146,6 +160,15 @@ def gram_path(
             divide N, a scale or ridge that is not positive.
 
     Source: P3, Theorem 5.3.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils.deep_rfm import gram_map
+        >>> ridges = {"predictor_ridge": 0.1, "map_ridge": 1.0}
+        >>> scale = gram_map.exact_scale(per_class=2, **ridges)
+        >>> path = gram_map.gram_path(jnp.eye(4), num_classes=2, layers=3, scale=scale, **ridges)
+        >>> bool(path.error[3] < 0.01 < path.error[0])
+        True
     """
     size = gram.shape[0]
     if gram.shape != (size, size) or size % num_classes:
@@ -206,6 +229,11 @@ def rates(*, per_class: int, predictor_ridge: float, map_ridge: float) -> Rates:
         `Rates`; r is the larger of the two when $n > \lambda_{map} + \hat\lambda$.
 
     Source: ours; corrects P3, Theorem 5.3.
+
+    Example:
+        >>> from ncutils.deep_rfm import gram_map
+        >>> round(gram_map.rates(per_class=9, predictor_ridge=1.0, map_ridge=1.0).slowest, 3)
+        0.45
     """
     _check_ridges(predictor_ridge, map_ridge)
     top = predictor_ridge * per_class / (per_class + map_ridge)

@@ -146,33 +146,8 @@ def run_layers(
     r"""The layers of a deep RFM one after the other, and last the read-out.
 
     Only the features of one layer are held, so that what is measured and let go of costs no
-    memory. Arguments, errors and sources as for `deep_rfm`.
-
-    Returns:
-        An iterator of depth + 1 layers, or of fewer if it stops.
-    """
-    _check(X, y, num_classes, depth, test, when_singular)
-    _check_memory(memory(*X.shape, recipe=recipe, itemsize=X.dtype.itemsize), X, memory_limit)
-    targets = linalg.signed_one_hot(y, num_classes=num_classes, dtype=X.dtype)
-    return _layers(X, targets, test, depth, recipe, when_singular, key)
-
-
-def deep_rfm(
-    X: Float[Array, "n d"],
-    y: Int[Array, " n"],
-    *,
-    num_classes: int,
-    depth: int,
-    recipe: Layout = Layout(),
-    test: Float[Array, "m d"] | None = None,
-    when_singular: str = "refuse",
-    memory_limit: float = 4.0,
-    key: PRNGKeyArray,
-) -> DeepRFM:
-    r"""A deep recursive feature machine.
-
-    With few cores set `OPENBLAS_NUM_THREADS=1` before Python starts: the threads that factorise
-    and those that multiply take turns otherwise.
+    memory. With few cores set `OPENBLAS_NUM_THREADS=1` before Python starts: the threads that
+    factorise and those that multiply take turns otherwise.
 
     Args:
         X: n × d inputs.
@@ -187,7 +162,7 @@ def deep_rfm(
         key: random key of the maps.
 
     Returns:
-        All layers and the read-out, in the precision of X.
+        An iterator of depth + 1 layers, or of fewer if it stops, in the precision of X.
 
     Raises:
         ValueError: on labels out of range, an empty class, shapes that do not match, entries
@@ -195,12 +170,67 @@ def deep_rfm(
             the limit, or a singular kernel matrix.
 
     Source: P3 Algorithm 1. `Layout` says where released code and text differ.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from ncutils import deep_rfm
+        >>> X, y = jax.random.normal(jax.random.key(0), (6, 3)), jnp.array([0, 0, 0, 1, 1, 1])
+        >>> recipe = deep_rfm.Layout("relu", width=8)
+        >>> layers = deep_rfm.run_layers(
+        ...     X, y, num_classes=2, depth=2, recipe=recipe, key=jax.random.key(1)
+        ... )
+        >>> [layer.before.shape for layer in layers]
+        [(6, 3), (6, 8), (6, 8)]
+    """
+    _check(X, y, num_classes, depth, test, when_singular)
+    _check_memory(memory(*X.shape, recipe=recipe, itemsize=X.dtype.itemsize), X, memory_limit)
+    targets = linalg.signed_one_hot(y, num_classes=num_classes, dtype=X.dtype)
+    return _layers(X, targets, test, depth, recipe, when_singular, key)
+
+
+def deep_rfm(
+    X: Float[Array, "n d"],
+    y: Int[Array, " n"],
+    *,
+    num_classes: int,
+    depth: int,
+    recipe: Layout = Layout(),
+    memory_limit: float = 4.0,
+    key: PRNGKeyArray,
+    **options,
+) -> DeepRFM:
+    """A deep recursive feature machine, with the features of all layers in memory.
+
+    Args:
+        X, y, num_classes, depth, recipe, memory_limit, key: as for `run_layers`.
+        options: `test` and `when_singular` of `run_layers`.
+
+    Returns:
+        All layers and the read-out, in the precision of X.
+
+    Raises:
+        ValueError: as for `run_layers`.
+
+    Source: P3 Algorithm 1.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from ncutils import deep_rfm
+        >>> X, y = jax.random.normal(jax.random.key(0), (6, 3)), jnp.array([0, 0, 0, 1, 1, 1])
+        >>> recipe = deep_rfm.Layout("relu", width=8)
+        >>> net = deep_rfm.deep_rfm(
+        ...     X, y, num_classes=2, depth=2, recipe=recipe, key=jax.random.key(1)
+        ... )
+        >>> net.layers[1].after_map.shape, net.readout.predictions.shape
+        ((6, 8), (6, 2))
     """
     needed = memory(*X.shape, recipe=recipe, kept=depth, itemsize=X.dtype.itemsize)
     _check_memory(needed, X, memory_limit)
     *inner, readout = run_layers(
-        X, y, num_classes=num_classes, depth=depth, recipe=recipe, test=test,
-        when_singular=when_singular, memory_limit=memory_limit, key=key,
+        X, y, num_classes=num_classes, depth=depth, recipe=recipe, memory_limit=memory_limit,
+        key=key, **options,
     )  # fmt: skip
     return DeepRFM(tuple(inner), readout)
 

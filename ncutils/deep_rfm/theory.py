@@ -38,6 +38,12 @@ def relu_inner_product(angle: Float[Array, " a"]) -> Float[Array, " a"]:
         ValueError: on an angle outside [0, π].
 
     Source: P3, Proposition A.1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils.deep_rfm import theory
+        >>> theory.relu_inner_product(jnp.array([0.0, jnp.pi / 2])).round(3).tolist()
+        [1.0, 0.318]
     """
     _check_angles(angle)
     first = jnp.array([[1.0, 0.0]], angle.dtype)
@@ -127,6 +133,11 @@ def relaxed_minimum(*, num_classes: int, per_class: int, ridge: float) -> float:
     r"""The minimum of (7) over kernels with unit diagonal: $Cn\,\mu / (n + \mu)$ at $Y^\top Y$.
 
     Source: P3, Theorem 5.4; the value is ours.
+
+    Example:
+        >>> from ncutils.deep_rfm import theory
+        >>> theory.relaxed_minimum(num_classes=2, per_class=3, ridge=1.0)
+        1.5
     """
     _check_ridge(ridge)
     return num_classes * per_class * ridge / (per_class + ridge)

@@ -105,42 +105,46 @@ def prior_weights(
     return jnp.sqrt(jnp.asarray(net.weight_var / d, net.X.dtype)) * draws
 
 
-@partial(jax.jit, static_argnames=("log_density", "watch", "leapfrog", "adapt", "length"))
-def _advance(start, step, key, args, *, log_density, watch, leapfrog, adapt, length):
+def _leapfrog(gradient, state, momentum, slope, step, number):
+    def one(_, carry):
+        state, momentum, slope = carry
+        momentum = momentum + 0.5 * step * slope
+        state = state + step * momentum
+        slope = gradient(state)
+        return state, momentum + 0.5 * step * slope, slope
+
+    return jax.lax.fori_loop(0, number, one, (state, momentum, slope))
+
+
+@partial(jax.jit, static_argnames=("log_density", "watch", "leapfrog", "adjust", "adapt", "length"))
+def _advance(start, step, key, args, *, log_density, watch, leapfrog, adjust, adapt, length):
     """`length` transitions of every chain; the step follows its target while `adapt`."""
-    # Here, since a machine without blackjax can still solve the equations.
-    from blackjax.adaptation.step_size import dual_averaging_adaptation
-    from blackjax.mcmc import dynamic_hmc
+    both = jax.value_and_grad(log_density)
+    target = TARGET_LANGEVIN if leapfrog == 1 else TARGET_HAMILTONIAN
 
-    def density(state):
-        return log_density(state, args)
-
-    def steps(key):
-        return jax.random.randint(key, (), 1, 2 * leapfrog)  # 1 … 2L - 1, on average L
-
-    begin, update, final = dual_averaging_adaptation(
-        TARGET_LANGEVIN if leapfrog == 1 else TARGET_HAMILTONIAN
-    )
-    kernel = dynamic_hmc.build_kernel(integration_steps_fn=steps)
-
-    def chain(position, step, key):
-        key, lengths = jax.random.split(key)
-        metric = jnp.ones(position.size, position.dtype)
-
-        def transition(carry, key):
-            state, step, tuned = carry
-            state, info = kernel(key, state, density, step, metric)
+    def chain(state, step, key):
+        def transition(carry, t):
+            state, value, slope, step = carry
+            draw, jitter, accept = jax.random.split(jax.random.fold_in(key, t), 3)
+            momentum = jax.random.normal(draw, state.shape, state.dtype)
+            # a fixed length can resonate with a period of the motion
+            stride = step * jax.random.uniform(jitter, (), state.dtype, 0.8, 1.2)
+            new, end, new_slope = _leapfrog(
+                lambda s: both(s, args)[1], state, momentum, slope, stride, leapfrog
+            )
+            new_value = log_density(new, args)
+            change = new_value - value + 0.5 * jnp.sum(momentum**2) - 0.5 * jnp.sum(end**2)
+            chance = jnp.where(jnp.isfinite(change), jnp.exp(jnp.minimum(change, 0.0)), 0.0)
+            taken = jax.random.uniform(accept, (), state.dtype) < chance if adjust else True
+            state = jnp.where(taken, new, state)
+            value, slope = jnp.where(taken, new_value, value), jnp.where(taken, new_slope, slope)
             if adapt:
-                tuned = update(tuned, info.acceptance_rate)
-                step = jnp.exp(tuned.log_step_size).astype(step.dtype)
-            return (state, step, tuned), (watch(state.position, args), info.acceptance_rate)
+                step = step * jnp.exp((chance - target) / jnp.sqrt(10.0 + t)).astype(step.dtype)
+            return (state, value, slope, step), (watch(state, args), chance)
 
-        first = (dynamic_hmc.init(position, density, lengths), step, begin(step))
-        (state, step, tuned), (seen, chance) = jax.lax.scan(
-            transition, first, jax.random.split(key, length)
-        )
-        step = final(tuned).astype(step.dtype) if adapt else step
-        return state.position, step, seen, chance.mean()
+        first = (state, *both(state, args), step)
+        (state, _, _, step), (seen, chance) = jax.lax.scan(transition, first, jnp.arange(length))
+        return state, step, seen, chance.mean()
 
     return jax.vmap(chain)(start, step, jax.random.split(key, len(start)))
 
@@ -155,6 +159,7 @@ def sample(
     burn_in: int,
     keep: int,
     leapfrog: int = 1,
+    adjust: bool = True,
     chunk: int = 500,
     progress: bool = False,
     key: PRNGKeyArray,
@@ -165,20 +170,23 @@ def sample(
       \text{accept with } \min\big(1, e^{H(\theta, p) - H(\theta', p')}\big).$$
 
     With L = 1 the proposal is $\theta + \tfrac{\epsilon^2}{2}\nabla\log p + \epsilon p$: one
-    step of noisy gradient descent at rate $\epsilon^2/2$. Otherwise the number of steps is drawn
-    from 1 … 2L - 1, since a fixed one can resonate with a period of the motion. The transitions
-    and the adaptation of the step are blackjax's; for the cases of the book they gave two to six
-    times the effective sample size of a length fixed but for a fifth, at equal cost.
+    step of noisy gradient descent at rate $\epsilon^2/2$.
+
+    The sampler is our own. blackjax's dynamic HMC was tried in its place: at equal processor time
+    its random trajectory lengths and shorter steps give four to seven times the effective
+    sample. Single runs agree within their errors; pooled over seeds, two of six comparisons
+    differ by 2.6 standard errors, which is not explained, and it takes a density of +∞.
 
     Args:
         log_density: (state, args) -> scalar; a named function, as it is compiled once.
         start: chains × the shape of a state; its dtype is that of the run.
         args: second argument of `log_density` and `watch`.
         watch: (state, args) -> arrays to keep of each transition.
-        step: ε to begin with; each chain adapts its own during the burn-in, and only then.
+        step: ε to begin with. Adjusted chains adapt it during the burn-in only.
         burn_in: transitions that are thrown away.
         keep: transitions that are watched.
-        leapfrog: L, the mean number of steps; 1 is Langevin dynamics.
+        leapfrog: L; 1 is Langevin dynamics.
+        adjust: without the Metropolis test the law is off by an amount of order ε².
         chunk: transitions between two reports of progress.
         progress: whether to show a bar.
         key: seed.
@@ -202,12 +210,12 @@ def sample(
 
     state, steps = start, jnp.full(len(start), step, start.dtype)
     seen, chances, lengths = [], [], []
-    fixed = {"log_density": log_density, "leapfrog": leapfrog}
+    fixed = {"log_density": log_density, "leapfrog": leapfrog, "adjust": adjust}
     with tqdm(total=burn_in + keep, disable=not progress, unit="step") as bar:
         if burn_in:
             key, now = jax.random.split(key)
             state, steps, _, _ = _advance(
-                state, steps, now, args, watch=_nothing, adapt=True, length=burn_in, **fixed
+                state, steps, now, args, watch=_nothing, adapt=adjust, length=burn_in, **fixed
             )
             bar.update(burn_in)
         for done in range(0, keep, chunk):

@@ -59,23 +59,23 @@ def _marked(file: Path, stamp: tuple[int, int]) -> dict[str, frozenset[str]]:  #
     }
 
 
-def cases(folder: Path = FOLDER) -> dict[str, frozenset[str]]:
+def cases() -> dict[str, frozenset[str]]:
     """Every case and the scales that it has, read from the source; nothing is imported."""
     found = {}
-    for file in sorted(folder.glob("*/*.py")):
+    for file in sorted(FOLDER.glob("*/*.py")):
         stat = file.stat()
         for name, scales in _marked(file, (stat.st_mtime_ns, stat.st_size)).items():
             found[f"{file.parent.name}/{file.stem}/{name}"] = scales
     return found
 
 
-def check(name: str, *, folder: Path = FOLDER) -> str:
+def check(name: str) -> str:
     """Return the name of a case if there is one, with its three scales.
 
     Raises:
         ValueError: saying in one line what to write where.
     """
-    known = cases(folder)
+    known = cases()
     key, _, rest = name.partition("/")
     module, _, function = rest.partition("/")
     if name not in known:

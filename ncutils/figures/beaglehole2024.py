@@ -150,7 +150,7 @@ def accuracy(shown: xr.Dataset) -> Figure:
         curves(left, shown.test_accuracy.sel(net=net), x="layer", label=net, color=COLOURS[colour])
     for kind in ("relu", "cosine"):
         dashed = {"label": f"{kind}, identity", "color": COLOURS[_NETS[kind]], "linestyle": "--"}
-        values = shown.identity.sel(feature_map=kind).rename(variant_layer="layer")
+        values = shown.identity.sel(feature_map=kind)
         curves(left, values, x="layer", **dashed)
     left.set(xlabel="layer $l$", ylabel="share of test digits recognised")
     left.legend(handlelength=4, loc=(0.56, 0.1))

@@ -131,7 +131,7 @@ class Pool(eqx.Module):
     kind: str = eqx.field(static=True)
     side: int = eqx.field(static=True, default=1)
 
-    def __call__(self, x: Float[Array, "h w c"], seen: list | None = None) -> Float[Array, "*hw c"]:
+    def __call__(self, x: Float[Array, "h w c"], seen: list | None = None) -> Float[Array, "..."]:
         """The image of one example."""
         del seen
         if self.kind == "all":

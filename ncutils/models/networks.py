@@ -56,8 +56,8 @@ class MLP(eqx.Module):
     activation: str = eqx.field(static=True)
 
     @property
-    def weights(self) -> tuple[Float[Array, "_ _"], ...]:
-        """The weight matrices of the hidden layers, and last that of the read-out."""
+    def weights(self) -> tuple:
+        """The weight matrices, p × d each, of the hidden layers, and last that of the read-out."""
         return tuple(layer.weight for layer in self.layers)
 
     def tail(self, number: int) -> "MLP":
@@ -106,6 +106,13 @@ def mlp(
             gains, a gain ≤ 0, or an unknown activation.
 
     Source: P1 Section 5 has L = 2, one output and gains (1, 1.97).
+
+    Example:
+        >>> import jax
+        >>> from ncutils import models
+        >>> network = models.mlp((2, 4, 1), activation="erf", key=jax.random.key(0))
+        >>> [layer.weight.shape for layer in network.layers]
+        [(4, 2), (1, 4)]
     """
     _check_widths(widths)
     gains = (1.0,) * (len(widths) - 1) if gains is None else tuple(gains)

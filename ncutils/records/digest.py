@@ -104,8 +104,10 @@ def _imported(nodes: Iterable[ast.AST]) -> set[str]:
         for node in ast.walk(top):
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-                names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ncutils"):
+                for alias in node.names:
+                    inside = f"{node.module}.{alias.name}"
+                    names.add(inside if _module_file(inside) else str(node.module))
     return {name for name in names if name.split(".")[0] == "ncutils"}
 
 

@@ -47,6 +47,9 @@ def resume(path: Path, settings: dict, like):
         settings: those of the run that wants to go on.
         like: a state of the same structure, shapes and types.
 
+    Returns:
+        The epoch that the file was written at, and the state.
+
     Raises:
         ValueError: for a damaged file, or one of another run; the file is left as it is.
     """

@@ -211,6 +211,16 @@ def fit(
     Raises:
         ValueError: on shapes that do not match, epochs out of range, missing labels, or
             a checkpoint that is damaged or of another run.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from ncutils import models, training
+        >>> network = models.mlp((2, 4, 1), activation="relu", key=jax.random.key(0))
+        >>> X, targets = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([[1.0], [-1.0]])
+        >>> recipe = training.Recipe(learning_rate=0.1, epochs=3, momentum=0.9)
+        >>> bool(training.fit(network, X, targets, recipe).diverged)
+        False
     """
     setup = _setup(recipe, loss, measure, labels, None, None, False)
     _check(X, targets, recipe, labels, record_at, setup, key)

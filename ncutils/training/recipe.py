@@ -52,6 +52,8 @@ class Recipe:
             raise ValueError(f"need momentum > 0 to look ahead, not {self}")
         if self.per_class is not None and self.batch_size is not None:
             raise ValueError(f"batches are balanced or drawn at random, not both: {self}")
+        if not all(size is None or size >= 1 for size in (self.per_class, self.batch_size)):
+            raise ValueError(f"need a sample or more in a batch, not {self}")
         if self.decayed not in DECAYED:
             raise ValueError(f"need decayed from {', '.join(DECAYED)}, not {self}")
         if not (self.drop_every is None or self.drop_every >= 1) or not 0 < self.drop <= 1:

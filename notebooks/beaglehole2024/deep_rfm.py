@@ -84,7 +84,7 @@ nc1, depth = ds.nc1.sel(point="before"), varied.nc1.sel(point="before")
 #
 # The kernel is Laplace, $k(x, z) = e^{-\lVert x - z \rVert / 2}$, unless another is named. The random layer has $D$ features and acts on each row $x$: $\sigma(Wx)$ with the ReLU $\sigma$, or
 # $\sqrt{2/D} \cos(\gamma Wx + u)$ with Cauchy entries in $W$, random phases $u$ and $\gamma = 0.05$. The figures write $M_l^{1/2} X_l$ for $X_l M_l^{1/2}$.
-# Text and released code differ in four places, and each has a paragraph in the [audit](../book/audit): the ridge (none; $10^{-3}$), the scale of $M_l$ (as it is; divided by its largest entry), the number of cosines
+# Text and released code differ in four places, and each has a paragraph in the [audit](../../book/audit): the ridge (none; $10^{-3}$), the scale of $M_l$ (as it is; divided by its largest entry), the number of cosines
 # (4096; as many as the layer has inputs) and the normalisation of NC1. We follow the code in the first three: without its division cosine features do not collapse {claim}`P3-AUD-SCALE`, and without its ridge the Gaussian kernel breaks down {claim}`P3-X-SINGLE`. In the fourth we follow the text.
 #
 # | | here, quick | paper |

@@ -473,11 +473,7 @@ error, last = props.distance_error, props.gap.isel(separation=-1)
 off = abs(props.gap / props.gap_law - 1).sel(separation=slice(5, 7)).max("separation")
 (
     judge(
-        "P3-T54",
-        of=props,
-        value=props.excess.min(),
-        control=props.infeasible,
-        n=props.excess.size,
+        "P3-T54", of=props, value=props.excess.min(), control=props.infeasible, n=props.excess.size
     ),
     judge(
         "P3-T54-VALUE",
@@ -518,12 +514,12 @@ off = abs(props.gap / props.gap_law - 1).sel(separation=slice(5, 7)).max("separa
 # ## Your turn
 #
 # The label part of the error has a factor of its own, $r_\Pi$, which passes one when the predictor forgets the labels. Find a ridge $\hat\lambda$ for which it does: here is the case of this page
-# with three large ones, for classes of ten samples and $\lambda_{\text{map}} = 1$.
+# with a small one and two large ones, for classes of ten samples and $\lambda_{\text{map}} = 1$.
 
 # %% tags=["your-turn"]
 from ncutils import experiments
 
-tried = experiments.run("beaglehole2024/deep_rfm_theory/theorem", ridges=(3.0, 10.0, 30.0))
+tried = experiments.run("beaglehole2024/deep_rfm_theory/theorem", ridges=(0.1, 10.0, 30.0))
 tried.rate_law.to_pandas()
 
 # %% [markdown]

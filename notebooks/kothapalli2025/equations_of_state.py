@@ -221,7 +221,7 @@ solved_by = [figure4, figure5, settings, sampled]
 # ## Figure 4: two classes
 #
 # The released code solves something else: its label term is $-\sigma^2 D D^\top$ with an
-# $N \times N$ matrix $D$ (the [audit](../book/audit) tells how). Below, the theory is drawn beside it.
+# $N \times N$ matrix $D$ (the [audit](../../book/audit) tells how). Below, the theory is drawn beside it.
 
 # %% tags=["remove-output"]
 shown = figure4[["nc1", "nngp", "converged"]].assign_attrs(figure4.attrs)
@@ -592,7 +592,7 @@ figures.save(
 #
 # ## Audit
 #
-# Three claims belong to the [audit](../book/audit). Shuffled labels leave the released kernel alone {claim}`P1-EOS-BCAST`. The prefactor would suffice for
+# Three claims belong to the [audit](../../book/audit). Shuffled labels leave the released kernel alone {claim}`P1-EOS-BCAST`. The prefactor would suffice for
 # that: without the broadcast, the change of the spike would be {measured}`P1-EOS-PREF` of the true one
 # {claim}`P1-EOS-PREF`. And in 128 dimensions the start of the search is already about as good as the published tolerance of
 # $5 \cdot 10^{-4}$ asks at 500 units: its largest residual, over all $N$ and both source terms, is {measured}`P1-EOS-TOL`, against {measured}`P1-EOS-TOL.control`

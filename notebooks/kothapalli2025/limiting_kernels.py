@@ -420,7 +420,7 @@ worst = margin["erf"].std("repeat", ddof=1).max() / repeats**0.5
 # dimensions on the curve lies within {measured}`P1-BUG` of the NNGP kernel, where the right one is
 # {measured}`P1-BUG.control` away, and falls below it at some $N$ and $d_0$ (down to
 # {measured}`P1-F2-BUG` in the mean): with this line of code the paper's reading would fail. We
-# do not know which version drew the published figure. More on [the audit page](../book/audit).
+# do not know which version drew the published figure. More on [the audit page](../../book/audit).
 
 # %% tags=["hide-input"]
 several = slice(2, None)

@@ -28,38 +28,67 @@
 # %% tags=["parameters"]
 SCALE = "quick"
 
-# %% tags=["hide-input", "remove-output"]
+# %% [markdown]
+# ## In a few lines
+#
+# Three classes of four samples, a kernel of three values, a random state. The features move by the gradient of the loss, multiplied by the kernel; classifier and features under cross-entropy:
+
+# %% tags=["lesson"]
 import jax
 
 jax.config.update("jax_enable_x64", True)
+import jax.numpy as jnp
 
-import matplotlib.pyplot as plt
+from ncutils import block_ntk, linalg, training
+
+kernel, classes = block_ntk.BlockKernel(2.0, 1.0, 0.3), {"m": 4, "C": 3}
+Y = linalg.one_hot(jnp.repeat(jnp.arange(3), 4), num_classes=3)
+W, H = (jax.random.normal(jax.random.key(i), shape) for i, shape in ((0, (3, 5)), (1, (5, 12))))
+slopes = jax.grad(lambda W, H: training.cross_entropy((W @ H).T, Y), argnums=(0, 1))(W, H)
+velocity = -slopes[0], -kernel.times(slopes[1], **classes)
+jnp.linalg.norm(velocity[1])
+
+# %% [markdown]
+# So they do move. And the rate at which the invariant changes:
+
+# %% tags=["lesson"]
+E = lambda W, H: block_ntk.invariant(W, H, kernel, **classes)  # noqa: E731
+jnp.abs(jax.jvp(E, (W, H), velocity)[1]).max()
+
+# %% [markdown]
+# The rest of the page does this at the size of the experiments. Its results, with the case that made each and the seconds it took:
+
+# %%
 import numpy as np
 
 from ncutils import figures
-from ncutils.figures import seleznova2023
-from ncutils.records import claims, results
 from ncutils.experiments.seleznova2023 import reading
+from ncutils.records import claims, results
 
 entropy = results.load("seleznova2023/networks/cross_entropy", scale=SCALE)
 squared = results.load("seleznova2023/networks/mnist", scale=SCALE)
+judge = claims.at(SCALE)
+[results.origin(ds) for ds in (entropy, squared)]
+
+# %% [markdown]
+# The runs that fit their training set count, at their end:
+
+# %%
 fit, fit_squared = reading.fitted(entropy), reading.fitted(squared)
 end, end_squared, start = fit.isel(epoch=-1), fit_squared.isel(epoch=-1), fit.isel(epoch=0)
 
+# %% [markdown]
+# ## The invariant goes with collapse
+
 # %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig, axes = plt.subplots(2, 3, figsize=(9.6, 5.6))
-    seleznova2023.along_training(axes.flat[:5], fit)
-    axes.flat[5].axis("off")
-    axes.flat[5].legend(*axes.flat[0].get_legend_handles_labels(), loc="center", handlelength=3.5)
+shown = fit[figures.seleznova2023.TRAINING]
 figures.save(
-    fig,
+    figures.seleznova2023.training(shown),
     "p2-fig12-training",
     scale=SCALE,
-    data=fit[["invariant_norm", "invariant_alignment", "nc1", "nc2", "nc3", "train_accuracy"]],
-    alt="Five panels against the epoch for networks trained with cross-entropy, with a solid and a dashed line for "
-    "each of three initialisations. NC1 falls slowly and has not stopped at the end; the alignment of the "
-    "invariant rises.",
+    data=shown,
+    alt="Five panels against the epoch for networks trained with cross-entropy, with a solid and a dashed line for each of three initialisations. NC1 falls "
+    "slowly and has not stopped at the end; the alignment of the invariant rises.",
 )
 
 # %% [markdown]
@@ -71,15 +100,14 @@ figures.save(
 # **The relation is there.** Over the runs that fit, the rank correlation of NC1 with the alignment of the invariant is {measured}`P2-CE-ALIGN`, where one of twenty shuffles reaches {measured}`P2-CE-ALIGN.control` {claim}`P2-CE-ALIGN`; with its norm it is {measured}`P2-CE-NORM` {claim}`P2-CE-NORM`. Nothing in the theory promises this. The features and the classifier still obey $\dot W = -R H^\top$ and $\dot H = -W^\top R K$, with $H$ the features, $W$ the classifier, $K$ the kernel of the features and $R$ the difference between the softmax and the targets; the derivation of $E$ uses no more than that. It is the *rest* of the theory, what follows from $E = O$, that uses the squared error.
 
 # %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig = seleznova2023.whole_end(entropy, fit, lowest=0.8)
+shown = entropy[figures.seleznova2023.AT_THE_END].isel(epoch=-1)
 figures.save(
-    fig,
+    figures.seleznova2023.whole_end(entropy, fit, lowest=0.8),
     "p2-fig12-end",
     scale=SCALE,
-    data=entropy[seleznova2023.AT_THE_END].isel(epoch=-1),
-    alt="Six scatter plots, one point a run trained with cross-entropy: the three metrics against test accuracy, the "
-    "terms of the invariant, the alignment of the kernels and that of the invariant against NC1.",
+    data=shown,
+    alt="Six scatter plots, one point a run trained with cross-entropy: the three metrics against test accuracy, the terms of the invariant, the alignment of "
+    "the kernels and that of the invariant against NC1.",
 )
 
 # %% [markdown]
@@ -89,52 +117,24 @@ figures.save(
 # :::
 
 # %% tags=["hide-input"]
-claims.record(
-    "P2-CE-ALIGN",
-    scale=SCALE,
-    value=reading.rank_correlation(end.invariant_alignment, end.nc1),
-    control=-reading.by_chance(end.invariant_alignment, end.nc1),
-    spread=reading.over_seeds(end, "invariant_alignment", "nc1"),
-    n=end.sizes["run"],
-)
-
-# %% tags=["hide-input"]
-claims.record(
-    "P2-CE-NORM",
-    scale=SCALE,
-    value=reading.rank_correlation(end.invariant_norm, end.nc1),
-    control=reading.by_chance(end.invariant_norm, end.nc1),
-    spread=reading.over_seeds(end, "invariant_norm", "nc1"),
-    n=end.sizes["run"],
+alignment = reading.together(end, "invariant_alignment", "nc1", sign=-1)
+(
+    judge("P2-CE-ALIGN", of=fit, over="run", **alignment),
+    judge("P2-CE-NORM", of=fit, over="run", **reading.together(end, "invariant_norm", "nc1")),
 )
 
 # %% [markdown]
 # ## Against the squared error
 
 # %% tags=["hide-input", "remove-output"]
-panels = {
-    "NC1, relative": ("nc1", "invariant_alignment"),
-    "NC1, P2's": ("nc1_std", "invariant_alignment"),
-    "NC1, relative ": ("nc1", "invariant_norm"),
-}
-losses = {"squared error": (end_squared, "ntk", "o"), "cross-entropy": (end, "nngp", "s")}
-with figures.style():
-    fig, axes = plt.subplots(1, 3, figsize=(9.6, 3.2))
-    for ax, (title, (x, y)) in zip(axes, panels.items(), strict=True):
-        for label, (runs, colour, marker) in losses.items():
-            look = {"color": figures.COLOURS[colour], "marker": marker, "s": 18, "alpha": 0.8}
-            ax.scatter(runs[x], runs[y], label=label, linewidths=0, **look)
-        ax.set(xscale="log", xlabel=title, ylabel=y.replace("_", " "))
-    axes[2].set(yscale="log")
-    axes[0].legend(loc="lower left")
+shown = end[["nc1", "nc1_std", "invariant_alignment", "invariant_norm"]].drop_vars("epoch")
 figures.save(
-    fig,
+    figures.seleznova2023.two_losses(shown, end_squared),
     "p2-two-losses",
     scale=SCALE,
-    data=end[["nc1", "nc1_std", "invariant_alignment", "invariant_norm"]].drop_vars("epoch"),
-    alt="Three scatter plots with one point a run for two losses. Against the relative NC1 the alignment of the "
-    "invariant falls for both losses; against P2's NC1 it falls for the squared error and rises for "
-    "cross-entropy. The norm of the invariant is larger for cross-entropy.",
+    data=shown,
+    alt="Three scatter plots with one point a run for two losses. Against the relative NC1 the alignment of the invariant falls for both losses; against P2's "
+    "NC1 it falls for the squared error and rises for cross-entropy. The norm of the invariant is larger for cross-entropy.",
 )
 
 # %% [markdown]
@@ -150,37 +150,23 @@ figures.save(
 # **A measure that turns the conclusion round.** With the paper's own NC1, the mean standard deviation, the rank correlation with the alignment of the invariant is {measured}`P2-CE-STD`, and with the relative one {measured}`P2-CE-STD.control` {claim}`P2-CE-STD`. Higher learning rates make larger features. The scatter of a class grows with them and so does the distance between classes, faster; the first alone looks like the opposite of collapse. Under the squared error the targets fix the scale of $WH$, and the two measures go together.
 
 # %% tags=["hide-input"]
-claims.record(
-    "P2-CE-STD",
-    scale=SCALE,
-    value=reading.rank_correlation(end.invariant_alignment, end.nc1_std),
-    control=reading.rank_correlation(end.invariant_alignment, end.nc1),
-    spread=reading.over_seeds(end, "invariant_alignment", "nc1_std"),
-    n=end.sizes["run"],
+aligned_std, aligned = (
+    reading.rank_correlation(end.invariant_alignment, end[name]) for name in ("nc1_std", "nc1")
 )
-
-# %% tags=["hide-input"]
+std_spread = reading.over_seeds(end, "invariant_alignment", "nc1_std")
 setting, metrics = ["init", "learning_rate"], ["nc1", "nc2", "nc3"]
 least, least_squared, untrained = (
     np.log10(runs[metrics].groupby(setting).mean().min()).to_array()
     for runs in (end, end_squared, start)
 )
-claims.record(
-    "P2-CE-BETTER",
-    scale=SCALE,
-    value=(least - least_squared).max(),
-    control=(untrained - least_squared).max(),
-    n=end.sizes["run"],
-)
-
-# %% tags=["hide-input"]
-middle = end_squared.invariant_norm.groupby("seed").median()
-claims.record(
-    "P2-CE-LARGER",
-    scale=SCALE,
-    value=end.invariant_norm.median() / end_squared.invariant_norm.median(),
-    control=middle.max() / middle.min(),
-    n=end.sizes["run"],
+further, not_trained = (least - least_squared).max(), (untrained - least_squared).max()
+larger = end.invariant_norm.median() / end_squared.invariant_norm.median()
+by_seed = end_squared.invariant_norm.groupby("seed").median()
+both = {"of": [fit, fit_squared], "over": "run"}
+(
+    judge("P2-CE-STD", of=fit, value=aligned_std, control=aligned, spread=std_spread, over="run"),
+    judge("P2-CE-BETTER", value=further, control=not_trained, **both),
+    judge("P2-CE-LARGER", value=larger, control=by_seed.max() / by_seed.min(), **both),
 )
 
 # %% [markdown]
@@ -193,3 +179,14 @@ claims.record(
 #
 # ```{verdicts}
 # ```
+
+# %% [markdown]
+# ## Your turn
+#
+# The lesson's argument never looks at the loss. Put another one in its place, the squared error or one of your own, and the invariant stands still. Multiply the kernel by two on the way, and it does not:
+
+# %% tags=["your-turn"]
+slopes = jax.grad(lambda W, H: jnp.sum(jnp.cosh((W @ H).T - Y)), argnums=(0, 1))(W, H)
+right = -slopes[0], -kernel.times(slopes[1], **classes)
+wrong = -slopes[0], -2 * kernel.times(slopes[1], **classes)
+[jnp.abs(jax.jvp(E, (W, H), velocity)[1]).max() for velocity in (right, wrong)]

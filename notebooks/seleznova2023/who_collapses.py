@@ -28,32 +28,63 @@
 # %% tags=["parameters"]
 SCALE = "quick"
 
-# %% tags=["hide-input", "remove-output"]
+# %% [markdown]
+# ## In a few lines
+#
+# Train a small network on digits, twelve of each class, until it fits them, and take NC1 of its features.
+
+# %% tags=["lesson"]
 import jax
 
 jax.config.update("jax_enable_x64", True)
+import jax.numpy as jnp
 
-import matplotlib.pyplot as plt
+from ncutils import block_ntk, data, entk, linalg, metrics, models, training
+
+digits = data.balanced_subset(data.load("digits"), 12, key=jax.random.key(0))
+X, y, targets = digits.flat, digits.y, linalg.one_hot(digits.y, num_classes=10)
+network = models.mlp((64, 32, 10), activation="relu", dtype=float, key=jax.random.key(1))
+network = training.fit(network, X, targets, training.Recipe(1.0, 300, momentum=0.9)).model
+H, W = models.features(network, X), network.layers[-1].weight
+metrics.nc1(H, y, num_classes=10)
+
+# %% [markdown]
+# Its invariant, with the three values of the kernel of its features, relative to the part that the classifier makes:
+
+# %% tags=["lesson"]
+f, h, params = models.functions(network)
+kappa = entk.block_values(h, params, X, y, num_classes=10)
+kernel = block_ntk.BlockKernel(kappa.diag, kappa.within, kappa.across)
+mE = 12 * block_ntk.invariant(W, H.T, kernel, m=12, C=10)
+jnp.linalg.norm(mE) / jnp.linalg.norm(W.T @ W)
+
+# %% [markdown]
+# This page asks the same of many networks, along their training. Its results, with the case that made each and the seconds it took; the last is an archived run of its own size.
+
+# %%
 import numpy as np
 import pandas as pd
 
 from ncutils import figures
-from ncutils.figures import seleznova2023
+from ncutils.experiments.seleznova2023 import network_pairs, reading
 from ncutils.records import claims, results
-from ncutils.experiments.seleznova2023 import reading
-from ncutils.experiments.seleznova2023 import network_pairs
 
 mnist = results.load("seleznova2023/networks/mnist", scale=SCALE)
 digits = results.load("seleznova2023/networks/digits", scale=SCALE)
-fit, fit2 = reading.fitted(mnist), reading.fitted(digits)
-end, end2, early = fit.isel(epoch=-1), fit2.isel(epoch=-1), reading.at_fit(fit)
-best = reading.top(fit)
-log_nc1 = np.log(end.nc1.values)
-early_left = reading.beyond_setting(fit, early.invariant_alignment)
-nc1_left = reading.beyond_setting(fit, log_nc1)
-kept = np.isfinite(early_left)
 longer = results.load("seleznova2023/network_pairs/resnet20_mnist", scale="workstation")
-learnt = reading.fitted(longer, accuracy=0.85)
+judge = claims.at(SCALE)
+[results.origin(ds) for ds in (mnist, digits, longer)]
+
+# %% [markdown]
+# The runs that fit their training set count, at their end and at the first recorded epoch at which they fit it:
+
+# %%
+fit, fit2, learnt = (
+    reading.fitted(mnist),
+    reading.fitted(digits),
+    reading.fitted(longer, accuracy=0.85),
+)
+end, end2, early = fit.isel(epoch=-1), fit2.isel(epoch=-1), reading.at_fit(fit)
 
 # %% [markdown]
 # ## How they are trained
@@ -80,19 +111,14 @@ pd.DataFrame(
 # For each initialisation the next figure shows two learning rates: the one whose networks end with the smallest NC1, and the one with the largest, among those that fit.
 
 # %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig, axes = plt.subplots(2, 3, figsize=(9.6, 5.6))
-    seleznova2023.along_training(axes.flat[:5], fit)
-    axes.flat[5].axis("off")
-    axes.flat[5].legend(*axes.flat[0].get_legend_handles_labels(), loc="center", handlelength=3.5)
+shown = fit[figures.seleznova2023.TRAINING]
 figures.save(
-    fig,
+    figures.seleznova2023.training(shown),
     "p2-who-mnist",
     scale=SCALE,
-    data=fit[["invariant_norm", "invariant_alignment", "nc1", "nc2", "nc3", "train_accuracy"]],
-    alt="Five panels against the epoch, each with a solid and a dashed line for each of three initialisations. "
-    "Solid lines, the settings that collapse, end with an NC1 far below the dashed ones, with a "
-    "smaller invariant and a better aligned one.",
+    data=shown,
+    alt="Five panels against the epoch, each with a solid and a dashed line for each of three initialisations. Solid lines, the settings that collapse, end "
+    "with an NC1 far below the dashed ones, with a smaller invariant and a better aligned one.",
 )
 
 # %% [markdown]
@@ -104,16 +130,14 @@ figures.save(
 # **The invariant goes with collapse.** Over all runs that fit, NC1 and the alignment of the invariant have rank correlation {measured}`P2-NC-ALIGN`; one of twenty shuffles of the runs would reach {measured}`P2-NC-ALIGN.control` {claim}`P2-NC-ALIGN`. For the norm it is {measured}`P2-NC-NORM` {claim}`P2-NC-NORM`. The alignment is the steadier of the two: it has no scale, while the norm differs between initialisations before anything has been learnt. "Near 1", as the theory has it, the alignment is only in the best of these networks.
 
 # %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig = seleznova2023.whole_end(mnist, fit, lowest=0.6)
+shown = mnist[figures.seleznova2023.AT_THE_END].isel(epoch=-1)
 figures.save(
-    fig,
+    figures.seleznova2023.whole_end(mnist, fit, lowest=0.6),
     "p2-who-mnist-end",
     scale=SCALE,
-    data=mnist[seleznova2023.AT_THE_END].isel(epoch=-1),
-    alt="Six scatter plots, one point a run. NC1, NC2 and NC3 against test accuracy: at like accuracies NC1 "
-    "spans a wide range. Terms of the invariant against NC1; alignment of both kernels "
-    "with the labels, falling with NC1; alignment of the invariant, falling with NC1.",
+    data=shown,
+    alt="Six scatter plots, one point a run. NC1, NC2 and NC3 against test accuracy: at like accuracies NC1 spans a wide range. Terms of the invariant against "
+    "NC1; alignment of both kernels with the labels, falling with NC1; alignment of the invariant, falling with NC1.",
 )
 
 # %% [markdown]
@@ -129,76 +153,36 @@ figures.save(
 # **The global mean.** The paper finds it small "in every setting", from the norms $\lVert \langle h\rangle\langle h\rangle^\top \rVert_F$ and $\lVert H_1 H_1^\top \rVert_F$. But $H_1 H_1^\top \succeq C\, \langle h\rangle\langle h\rangle^\top$ for any features, so the first norm is never more than $1/C$ of the second {claim}`P2-NC-MEAN-C`: the largest ratio in all our runs, untrained ones included, is {measured}`P2-NC-MEAN-C`. Times $C$ it is a share that can reach one. It does: in the settings that do not collapse, the class means are mostly their common mean, up to {measured}`P2-NC-MEAN` of it {claim}`P2-NC-MEAN`. Features after a ReLU are nonnegative, and it takes collapse to make them nearly orthogonal.
 
 # %% tags=["hide-input"]
-claims.record(
-    "P2-NC-ALIGN",
-    scale=SCALE,
-    value=reading.rank_correlation(end.invariant_alignment, end.nc1),
-    control=-reading.by_chance(end.invariant_alignment, end.nc1),
-    spread=reading.over_seeds(end, "invariant_alignment", "nc1"),
-    n=end.sizes["run"],
-)
-
-# %% tags=["hide-input"]
-claims.record(
-    "P2-NC-NORM",
-    scale=SCALE,
-    value=reading.rank_correlation(end.invariant_norm, end.nc1),
-    control=reading.by_chance(end.invariant_norm, end.nc1),
-    spread=reading.over_seeds(end, "invariant_norm", "nc1"),
-    n=end.sizes["run"],
-)
-
-# %% tags=["hide-input"]
-last = best.nc1.isel(epoch=-1)
-by_setting = end.nc1.groupby(["init", "learning_rate"])
-claims.record(
-    "P2-NC-LIKE",
-    scale=SCALE,
-    value=last.max() / last.min(),
-    control=(by_setting.max() / by_setting.min()).median(),
-    n=last.size,
-)
-
-# %% tags=["hide-input"]
-claims.record(
-    "P2-NC-MOST",
-    scale=SCALE,
-    value=(last < 0.1).mean(),
-    control=(reading.at_fit(best).nc1 < 0.1).mean(),
-    n=last.size,
-)
-
-# %% tags=["hide-input"]
-before = fit.isel(epoch=0)
+alignment = reading.together(end, "invariant_alignment", "nc1", sign=-1)
+best = reading.top(fit)
+best_end, by_setting = best.isel(epoch=-1), end.nc1.groupby(["init", "learning_rate"])
+among_seeds = (by_setting.max() / by_setting.min()).median()
+most, most_at_fit = ((ds.nc1 < 0.1).mean() for ds in (best_end, reading.at_fit(best)))
 kernels = ("alignment_outputs", "alignment_features")
-claims.record(
-    "P2-NC-LABELS",
-    scale=SCALE,
-    value=max(reading.rank_correlation(end[name], end.nc1) for name in kernels),
-    control=max(reading.rank_correlation(before[name], before.nc1) for name in kernels),
-    spread=max(reading.over_seeds(end, name, "nc1") for name in kernels),
-    n=end.sizes["run"],
+labels, labels_before = (
+    max(reading.rank_correlation(ds[name], ds.nc1) for name in kernels)
+    for ds in (end, fit.isel(epoch=0))
 )
-
-# %% tags=["hide-input"]
-C = float(mnist.classes)
-share = C * fit.norm_global / fit.norm_means
-claims.record(
-    "P2-NC-MEAN",
-    scale=SCALE,
-    value=share.isel(epoch=-1).max(),
-    control=share.isel(epoch=0).min(),
-    n=share.sizes["run"],
-)
-
-# %% tags=["hide-input"]
-as_drawn = [float((ds.norm_global / ds.norm_means).max()) for ds in (mnist, digits)]
-claims.record(
-    "P2-NC-MEAN-C",
-    scale=SCALE,
-    value=max(as_drawn),
-    control=C * max(as_drawn),
-    n=mnist.sizes["run"] + digits.sizes["run"],
+labels_spread = max(reading.over_seeds(end, name, "nc1") for name in kernels)
+C, ratio = float(mnist.classes), fit.norm_global / fit.norm_means
+largest = max(float((ds.norm_global / ds.norm_means).max()) for ds in (mnist, digits))
+share, share_before = C * ratio.isel(epoch=-1).max(), C * ratio.isel(epoch=0).min()
+like, both = best_end.nc1.max() / best_end.nc1.min(), mnist.sizes["run"] + digits.sizes["run"]
+(
+    judge("P2-NC-ALIGN", of=fit, over="run", **alignment),
+    judge("P2-NC-NORM", of=fit, over="run", **reading.together(end, "invariant_norm", "nc1")),
+    judge("P2-NC-LIKE", of=best, value=like, control=among_seeds, over="run"),
+    judge("P2-NC-MOST", of=best, value=most, control=most_at_fit, over="run"),
+    judge(
+        "P2-NC-LABELS",
+        of=fit,
+        value=labels,
+        control=labels_before,
+        spread=labels_spread,
+        over="run",
+    ),
+    judge("P2-NC-MEAN", of=fit, value=share, control=share_before, over="run"),
+    judge("P2-NC-MEAN-C", of=[mnist, digits], value=largest, control=C * largest, n=both),
 )
 
 # %% [markdown]
@@ -207,23 +191,14 @@ claims.record(
 # The paper's NC1 is the standard deviation within classes, averaged over classes and features. Multiply all features by ten and it grows tenfold, though nothing has collapsed or come apart. And the initialisations differ in just that scale. Beside it stands here the ratio of the traces of the covariance within and between classes, which has no scale.
 
 # %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig, axes = plt.subplots(1, 3, figsize=(9.6, 3.1))
-    seleznova2023.scatter(axes[0], end.nc1, end.nc1_std, labels=True)
-    seleznova2023.scatter(axes[1], end.nc1, end.invariant_alignment)
-    seleznova2023.scatter(axes[2], end.nc1_std, end.invariant_alignment)
-    axes[0].set(xscale="log", yscale="log", xlabel="NC1, relative", ylabel="NC1, P2's")
-    axes[1].set(xscale="log", xlabel="NC1, relative", ylabel="alignment of the invariant")
-    axes[2].set(xscale="log", xlabel="NC1, P2's", ylabel="alignment of the invariant")
-    axes[0].legend(fontsize="x-small")
+shown = end[["nc1", "nc1_std", "invariant_alignment"]]
 figures.save(
-    fig,
+    figures.seleznova2023.two_measures(shown),
     "p2-nc1-std",
     scale=SCALE,
-    data=end[["nc1", "nc1_std", "invariant_alignment"]],
-    alt="Three scatter plots, one point a run. The two kinds of NC1 rise together, but the triangles of one "
-    "initialisation lie apart. Against the alignment of the invariant, the relative NC1 falls on one band and the "
-    "standard deviation on two.",
+    data=shown,
+    alt="Three scatter plots, one point a run. The two kinds of NC1 rise together, but the triangles of one initialisation lie apart. Against the alignment of "
+    "the invariant, the relative NC1 falls on one band and the standard deviation on two.",
 )
 
 # %% [markdown]
@@ -235,23 +210,13 @@ figures.save(
 # The two order these runs alike with rank correlation {measured}`P2-NC-STD`, less than one asks of two measures of one thing {claim}`P2-NC-STD`. The paper's conclusion survives the change in either direction: with its own measure the correlation with the alignment is {measured}`P2-NC-STD-A` {claim}`P2-NC-STD-A`, with the relative one {measured}`P2-NC-ALIGN`. For the squared error the scale-free measure makes the paper's case stronger. For [cross-entropy](cross_entropy) it makes the case at all.
 
 # %% tags=["hide-input"]
-claims.record(
-    "P2-NC-STD",
-    scale=SCALE,
-    value=reading.rank_correlation(end.nc1_std, end.nc1),
-    control=reading.by_chance(end.nc1_std, end.nc1),
-    spread=reading.over_seeds(end, "nc1_std", "nc1"),
-    n=end.sizes["run"],
+measures, aligned = (
+    reading.together(end, "nc1_std", "nc1"),
+    reading.together(end, "invariant_alignment", "nc1_std", sign=-1),
 )
-
-# %% tags=["hide-input"]
-claims.record(
-    "P2-NC-STD-A",
-    scale=SCALE,
-    value=reading.rank_correlation(end.invariant_alignment, end.nc1_std),
-    control=-reading.by_chance(end.invariant_alignment, end.nc1_std),
-    spread=reading.over_seeds(end, "invariant_alignment", "nc1_std"),
-    n=end.sizes["run"],
+(
+    judge("P2-NC-STD", of=fit, over="run", **measures),
+    judge("P2-NC-STD-A", of=fit, over="run", **aligned),
 )
 
 # %% [markdown]
@@ -260,31 +225,24 @@ claims.record(
 # The paper shows that invariant and collapse go together at the end. A conserved quantity should do more: it should tell beforehand. We take the alignment at the first recorded epoch at which a network fits its training set, and compare it with NC1 at the end.
 
 # %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig, axes = plt.subplots(1, 3, figsize=(9.6, 3.1))
-    seleznova2023.scatter(axes[0], early.invariant_alignment, end.nc1, labels=True)
-    seleznova2023.scatter(axes[1], early.nc1, end.nc1)
-    axes[2].plot(early_left[kept], nc1_left[kept], "o", color=figures.COLOURS["network"])
-    axes[0].set(xlabel="alignment when first fit", ylabel="NC1 at the end", yscale="log")
-    axes[1].set(xlabel="NC1 when first fit", ylabel="NC1 at the end", xscale="log", yscale="log")
-    axes[2].set(
-        xlabel="alignment, less its setting's mean", ylabel="log NC1, less its setting's mean"
-    )
-    axes[0].legend(fontsize="x-small")
-figures.save(
-    fig,
-    "p2-predict",
-    scale=SCALE,
-    data=early[["invariant_alignment", "nc1"]]
+alignment_left = reading.beyond_setting(fit, early.invariant_alignment)
+nc1_left = reading.beyond_setting(fit, np.log(end.nc1))
+shown = (
+    early[["invariant_alignment", "nc1"]]
     .drop_vars("epoch")
     .assign(
         final=("run", end.nc1.values),
-        alignment_left=("run", early_left),
+        alignment_left=("run", alignment_left),
         nc1_left=("run", nc1_left),
-    ),
-    alt="Left, NC1 at the end against the alignment when a run first fits: a falling band. Middle, NC1 at the end "
-    "against NC1 when it first fits: a rising band, narrower. Right, both without the mean of their setting: a "
-    "falling cloud.",
+    )
+)
+figures.save(
+    figures.seleznova2023.forecast(shown),
+    "p2-predict",
+    scale=SCALE,
+    data=shown,
+    alt="Left, NC1 at the end against the alignment when a run first fits: a falling band. Middle, NC1 at the end against NC1 when it first fits: a rising "
+    "band, narrower. Right, both without the mean of their setting: a falling cloud.",
 )
 
 # %% [markdown]
@@ -296,45 +254,32 @@ figures.save(
 # **It does, though no better than NC1 itself.** The rank correlation is {measured}`P2-PREDICT` over all runs {claim}`P2-PREDICT`. Most of that is the learning rate, which decides both. Between networks that differ only in their seed, {measured}`P2-PREDICT-W` is left, where a shuffle reaches {measured}`P2-PREDICT-W.control` {claim}`P2-PREDICT-W`. But NC1 at the same early epoch forecasts NC1 at the end still better: the difference of the two correlations is {measured}`P2-PREDICT-NC1` {claim}`P2-PREDICT-NC1`. By the time a network fits, collapse has begun, and both numbers see it.
 
 # %% tags=["hide-input"]
-ahead = reading.rank_correlation(early.invariant_alignment, end.nc1)
-shuffled = reading.by_chance(early.invariant_alignment, end.nc1)
-claims.record("P2-PREDICT", scale=SCALE, value=ahead, control=-shuffled, n=end.sizes["run"])
-
-# %% tags=["hide-input"]
-claims.record(
-    "P2-PREDICT-W",
-    scale=SCALE,
-    value=reading.rank_correlation(early_left[kept], nc1_left[kept]),
-    control=-reading.by_chance(early_left[kept], nc1_left[kept]),
-    n=kept.sum(),
+ahead, rival = (
+    reading.rank_correlation(values, end.nc1) for values in (early.invariant_alignment, early.nc1)
 )
-
-# %% tags=["hide-input"]
-rival = reading.rank_correlation(early.nc1, end.nc1)
-claims.record(
-    "P2-PREDICT-NC1",
-    scale=SCALE,
-    value=abs(ahead) - abs(rival),
-    control=shuffled - abs(rival),
-    n=end.sizes["run"],
+shuffled = reading.by_chance(early.invariant_alignment, end.nc1)
+kept = np.isfinite(alignment_left)
+left = alignment_left[kept], nc1_left[kept]
+inside, shuffled_inside = reading.rank_correlation(*left), reading.by_chance(*left)
+lead, lead_shuffled = abs(ahead) - abs(rival), shuffled - abs(rival)
+(
+    judge("P2-PREDICT", of=fit, value=ahead, control=-shuffled, over="run"),
+    judge("P2-PREDICT-W", of=fit, value=inside, control=-shuffled_inside, n=kept.sum()),
+    judge("P2-PREDICT-NC1", of=fit, value=lead, control=lead_shuffled, over="run"),
 )
 
 # %% [markdown]
 # ## A narrow residual network on digits
 
 # %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig, axes = plt.subplots(2, 3, figsize=(9.6, 5.6))
-    seleznova2023.along_training(axes.flat[:5], fit2)
-    axes.flat[5].axis("off")
-    axes.flat[5].legend(*axes.flat[0].get_legend_handles_labels(), loc="center", handlelength=3.5)
+shown = fit2[figures.seleznova2023.TRAINING]
 figures.save(
-    fig,
+    figures.seleznova2023.training(shown),
     "p2-who-digits",
     scale=SCALE,
-    data=fit2[["invariant_norm", "invariant_alignment", "nc1", "nc2", "nc3", "train_accuracy"]],
-    alt="Five panels against the epoch for a residual network, with a solid and a dashed line for each of two "
-    "initialisations: norm and alignment of the invariant, NC1, NC2 and NC3.",
+    data=shown,
+    alt="Five panels against the epoch for a residual network, with a solid and a dashed line for each of two initialisations: norm and alignment of the "
+    "invariant, NC1, NC2 and NC3.",
 )
 
 # %% [markdown]
@@ -344,15 +289,14 @@ figures.save(
 # :::
 
 # %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig = seleznova2023.whole_end(digits, fit2, lowest=0.85)
+shown = digits[figures.seleznova2023.AT_THE_END].isel(epoch=-1)
 figures.save(
-    fig,
+    figures.seleznova2023.whole_end(digits, fit2, lowest=0.85),
     "p2-who-digits-end",
     scale=SCALE,
-    data=digits[seleznova2023.AT_THE_END].isel(epoch=-1),
-    alt="Six scatter plots as for the first network: the three metrics against test accuracy, the terms of the "
-    "invariant, the alignment of the kernels and that of the invariant against NC1, one point a run.",
+    data=shown,
+    alt="Six scatter plots as for the first network: the three metrics against test accuracy, the terms of the invariant, the alignment of the kernels and that "
+    "of the invariant against NC1, one point a run.",
 )
 
 # %% [markdown]
@@ -364,21 +308,15 @@ figures.save(
 # Here the rank correlation of NC1 with the alignment of the invariant is {measured}`P2-NC-ALIGN2`, over fewer runs, where one of twenty shuffles reaches {measured}`P2-NC-ALIGN2.control`; taken for each seed alone it varies by {measured}`P2-NC-ALIGN2.spread` {claim}`P2-NC-ALIGN2`. The direction is that of the first pair, the strength is not settled by so few runs.
 
 # %% tags=["hide-input"]
-claims.record(
-    "P2-NC-ALIGN2",
-    scale=SCALE,
-    value=reading.rank_correlation(end2.invariant_alignment, end2.nc1),
-    control=-reading.by_chance(end2.invariant_alignment, end2.nc1),
-    spread=reading.over_seeds(end2, "invariant_alignment", "nc1"),
-    n=end2.sizes["run"],
-)
+alignment2 = reading.together(end2, "invariant_alignment", "nc1", sign=-1)
+judge("P2-NC-ALIGN2", of=fit2, over="run", **alignment2)
 
 # %% [markdown]
 # ## A longer run: ResNet20 on MNIST, at half the width
 #
 # Nearer to the paper is its own ResNet20, all twenty layers of it, with half the channels, on MNIST with half the pixels a side. Its schedule is the paper's divided by ten: forty epochs, a step that drops tenfold every twelve. A class has 300 samples. Learning rates go down by thirds from a third of the paper's largest; with the largest itself every run diverged when it was tried. There is one seed, as in the paper, and kernels take four samples of each class.
 #
-# This run was made **once**, and is archived with the book (`results/network_pairs`). Its size is called *workstation*, and it looks the same at every scale of the book. No claim is judged on it: one seed and few settings make a picture, not a verdict. In so few steps the smaller learning rates do not all fit the training set, so the figures show the runs that have $85\,\%$ of it right at the end.
+# This run was made **once**, and is archived with the book (`results/seleznova2023/network_pairs`). Its size is called *workstation*, and it looks the same at every scale of the book. No claim is judged on it: one seed and few settings make a picture, not a verdict. In so few steps the smaller learning rates do not all fit the training set, so the figures show the runs that have $85\,\%$ of it right at the end.
 
 # %% tags=["hide-input"]
 pd.Series(
@@ -402,19 +340,15 @@ pd.Series(
 ).to_frame()
 
 # %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig, axes = plt.subplots(2, 3, figsize=(9.6, 5.6))
-    seleznova2023.along_training(axes.flat[:5], learnt)
-    axes.flat[5].axis("off")
-    axes.flat[5].legend(*axes.flat[0].get_legend_handles_labels(), loc="center", handlelength=3.5)
+shown = learnt[figures.seleznova2023.TRAINING]
 figures.save(
-    fig,
+    figures.seleznova2023.training(shown),
     "p2-who-longer",
     scale=SCALE,
-    data=learnt[["invariant_norm", "invariant_alignment", "nc1", "nc2", "nc3", "train_accuracy"]],
-    alt="Five panels against the epoch, a solid and a dashed line for each of three initialisations. NC1 of the solid "
-    "lines ends well below that of the dashed ones, and so does the norm of the invariant. The alignment is higher on the "
-    "solid lines for two initialisations, and the same on both for the uniform one.",
+    data=shown,
+    alt="Five panels against the epoch, a solid and a dashed line for each of three initialisations. NC1 of the solid lines ends well below that of the dashed "
+    "ones, and so does the norm of the invariant. The alignment is higher on the solid lines for two initialisations, and the same on both for the uniform "
+    "one.",
 )
 
 # %% [markdown]
@@ -423,16 +357,14 @@ figures.save(
 # :::
 
 # %% tags=["hide-input", "remove-output"]
-with figures.style():
-    fig = seleznova2023.whole_end(longer, learnt, lowest=0.75)
+shown = longer[figures.seleznova2023.AT_THE_END].isel(epoch=-1)
 figures.save(
-    fig,
+    figures.seleznova2023.whole_end(longer, learnt, lowest=0.75),
     "p2-who-longer-end",
     scale=SCALE,
-    data=longer[seleznova2023.AT_THE_END].isel(epoch=-1),
-    alt="Six scatter plots, one point a run. NC1 differs widely at test accuracies that differ little. Terms "
-    "of the invariant against NC1; alignment of both kernels with the labels, higher for small NC1; alignment of the "
-    "invariant, highest for one run of LeCun normal, and level over the three uniform ones.",
+    data=shown,
+    alt="Six scatter plots, one point a run. NC1 differs widely at test accuracies that differ little. Terms of the invariant against NC1; alignment of both "
+    "kernels with the labels, higher for small NC1; alignment of the invariant, highest for one run of LeCun normal, and level over the three uniform ones.",
 )
 
 # %% [markdown]
@@ -445,7 +377,7 @@ figures.save(
 # %% [markdown]
 # ## The paper's nine pairs
 #
-# Figs 3–11 of the paper are VGG11 and VGG16, ResNet20 and DenseNet40 on MNIST, FashionMNIST and CIFAR10. Networks, schedule, learning rates and metrics of all nine are in this book's library, and each pair is one command, `python -m ncutils.experiments network_pairs PAIR --scale paper`. **None of them has been run for this book** at that scale; the run above is a small relative of one of them. What it would take follows from two measurements, the floating-point operations of one training step, three times what the compiler counts for a forward pass, and the rate at which the small network of this page was trained on one core. The last column *assumes* a graphics processor that keeps up ten million million operations a second; nothing here has measured one. Metrics come on top.
+# Figs 3–11 of the paper are VGG11 and VGG16, ResNet20 and DenseNet40 on MNIST, FashionMNIST and CIFAR10. Networks, schedule, learning rates and metrics of all nine are in this book's library, and each pair is one command, `python -m ncutils.experiments seleznova2023/network_pairs/PAIR --scale paper`. **None of them has been run for this book** at that scale; the run above is a small relative of one of them. What it would take follows from two measurements, the floating-point operations of one training step, three times what the compiler counts for a forward pass, and the rate at which the small network of this page was trained on one core. The last column *assumes* a graphics processor that keeps up ten million million operations a second; nothing here has measured one. Metrics come on top.
 
 # %% tags=["hide-input"]
 rate = float(mnist.step_operations / mnist.step_seconds)
@@ -501,3 +433,21 @@ pd.DataFrame(
 #
 # ```{verdicts}
 # ```
+
+# %% [markdown]
+# ## Your turn
+#
+# Stop the network of the first cells sooner, or let it go on, and see whether NC1 and the invariant fall together:
+
+# %% tags=["your-turn"]
+for epochs in (30, 100, 1000):
+    start = models.mlp((64, 32, 10), activation="relu", dtype=float, key=jax.random.key(1))
+    recipe = training.Recipe(learning_rate=1.0, epochs=epochs, momentum=0.9)
+    network = training.fit(start, X, targets, recipe).model
+    H, W = models.features(network, X), network.layers[-1].weight
+    _, h, params = models.functions(network)
+    kappa = entk.block_values(h, params, X, y, num_classes=10)
+    kernel = block_ntk.BlockKernel(kappa.diag, kappa.within, kappa.across)
+    mE = 12 * block_ntk.invariant(W, H.T, kernel, m=12, C=10)
+    size = jnp.linalg.norm(mE) / jnp.linalg.norm(W.T @ W)
+    print(epochs, f"NC1 {metrics.nc1(H, y, num_classes=10):.3f}, invariant {size:.3f}")

@@ -1,17 +1,15 @@
-"""Experiments on the AGOP and Deep RFM: what they add to the library is right."""
+"""The cases on Deep RFM: what they add to the library is right."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ncutils import data, metrics
 from ncutils import deep_rfm as library
-from ncutils import metrics
-from ncutils.experiments import catalogue
-from ncutils.experiments.beaglehole2024 import agop, deep_rfm, deep_rfm_controls
+from ncutils.experiments.beaglehole2024 import deep_rfm
 from tests import oracles
 
-MODULES = (agop, deep_rfm, deep_rfm_controls)
 C, PER, D = 10, 2, 6
 
 
@@ -23,37 +21,29 @@ def split():
     return deep_rfm.Split(X, y, X, y, C)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_every_cell_has_a_configuration_at_every_scale_and_a_page(module):
-    named = {name for page in catalogue.PAGES.values() for name in page}
-    for cell in module.CELLS:
-        assert f"{module.__name__.split('.')[-1]}/{cell}" in named
-        seeds = [len(module.Config.at(cell, s).seeds) for s in ("smoke", "quick", "paper")]
-        assert seeds == sorted(seeds)
-    with pytest.raises(ValueError, match="unknown scale"):
-        module.Config.at(module.CELLS[0], "huge")
+def test_sets_that_are_nowhere_at_hand_are_refused(monkeypatch):
+    def missing(*_, **__):
+        raise data.DownloadError("no network")
 
-
-@pytest.mark.parametrize("module", MODULES[1:])
-def test_an_unknown_cell_is_refused_with_the_known_ones(module):
-    with pytest.raises(ValueError, match=module.CELLS[0]):
-        module.run(module.Config("nonsense", (0,)))
+    monkeypatch.setattr(data, "load", missing)
+    with pytest.raises(ValueError, match="none of digits is at hand"):
+        deep_rfm.figures(deep_rfm.figures.scales["smoke"])
 
 
 def test_the_paper_scale_is_the_papers():
-    config = deep_rfm.Config.at("figures", "paper")
+    config = deep_rfm.figures.scales["paper"]
     assert (config.limit, config.depth, config.width) == (50_000, 20, 1024)
     assert config.panels == (1, 3, 7, 13, 19)
     recipe = deep_rfm.recipe_of("relu", config)
     needed = library.memory(config.limit, 3072, recipe=recipe, itemsize=4)
     assert needed < config.memory_limit
-    fifth = deep_rfm.Config.at("figures", "workstation")
+    fifth = deep_rfm.figures.scales["workstation"]
     assert (5 * fifth.limit, fifth.depth, fifth.width) == (50_000, 20, 1024)
     assert library.memory(fifth.limit, 784, recipe=recipe) < fifth.memory_limit
 
 
 def test_training_and_test_digits_are_different_ones_of_the_same_classes():
-    config = deep_rfm.Config.at("figures", "smoke")
+    config = deep_rfm.figures.scales["smoke"]
     drawn = deep_rfm.load("digits", config, 0)
     assert drawn.X.shape == drawn.test.shape == (80, 64)
     assert np.array_equal(np.bincount(drawn.y), [8] * 10)
@@ -87,21 +77,21 @@ def test_a_net_that_stops_leaves_nan():
 
 def test_the_kernel_of_the_1_norm(split):
     X = np.asarray(split.X)
-    K = deep_rfm_controls.l1_kernel(split.X, 0.05)
+    K = deep_rfm.l1_kernel(split.X, 0.05)
     expected = [[np.exp(-0.05 * np.abs(a - b).sum()) for b in X] for a in X]
     np.testing.assert_allclose(K, expected, rtol=1e-12)
 
 
 def test_shrinking_keeps_the_class_means_and_takes_nc1_down_by_the_square(split):
-    half = deep_rfm_controls.shrunk(split.X, split, 0.5)
+    half = deep_rfm.shrunk(split.X, split, 0.5)
     nc1 = [float(metrics.nc1(H, split.y, num_classes=C)) for H in (split.X, half)]
     assert nc1[1] == pytest.approx(nc1[0] / 4, rel=1e-12)
     key = jax.random.key(0)
-    cauchy = library.Recipe("cosine", width=4000, frequency=0.05)
-    smooth = library.Recipe("cosine", width=4000, weights="gaussian", frequency=0.2)
+    cauchy = library.Layout("cosine", width=4000, frequency=0.05)
+    smooth = library.Layout("cosine", width=4000, weights="gaussian", frequency=0.2)
     slopes = []
     for recipe in (cauchy, smooth):
-        found = deep_rfm_controls.response(split.X, split, recipe, (0.2, 0.1), key)
+        found = deep_rfm.response(split.X, split, recipe, (0.2, 0.1), key)
         slopes.append(np.diff(np.log(found), axis=0)[0])
     slopes = [s[1] / s[0] for s in slopes]
     # 4000 draws with heavy tails; the limits are one half and one
@@ -110,36 +100,22 @@ def test_shrinking_keeps_the_class_means_and_takes_nc1_down_by_the_square(split)
 
 
 def test_variants_change_one_thing(split):
-    config = deep_rfm_controls.Config.at("variants", "smoke")
-    plain = deep_rfm_controls.changed("agop", "relu", split, config, 0)
+    config = deep_rfm.variants.scales["smoke"]
+    plain = deep_rfm.changed("agop", "relu", split, config, 0)
     for name, field, value in (
         ("identity", "matrix", "identity"),
         ("random", "matrix", "random"),
         ("no ridge", "ridge", 0.0),
-        ("sum", "scale", "sum"),
+        ("sum", "normalisation", "sum"),
     ):
-        recipe, _, labels = deep_rfm_controls.changed(name, "relu", split, config, 0)
+        recipe, _, labels = deep_rfm.changed(name, "relu", split, config, 0)
         assert getattr(recipe, field) == value
         assert np.array_equal(labels, split.y)
-    narrow = deep_rfm_controls.changed("narrow", "cosine", split, config, 0)[0]
+    narrow = deep_rfm.changed("narrow", "cosine", split, config, 0)[0]
     assert narrow.features(D) == D // 2
-    shuffled = deep_rfm_controls.changed("shuffled", "relu", split, config, 0)
+    shuffled = deep_rfm.changed("shuffled", "relu", split, config, 0)
     assert shuffled[0] == plain[0]
     assert not np.array_equal(shuffled[2], split.y)
     assert np.array_equal(np.sort(shuffled[2]), split.y)
-    tight = deep_rfm_controls.changed("collapsed", "cosine", split, config, 0)[1]
+    tight = deep_rfm.changed("collapsed", "cosine", split, config, 0)[1]
     assert float(jnp.max(jnp.abs(tight.X - split.X))) > 0.1
-
-
-def test_correlations_of_a_linear_network_are_those_of_its_factors():
-    # f(x) = V W x with positive weights and inputs: no ReLU ever cuts
-    rng = np.random.default_rng(1)
-    W, V = rng.uniform(size=(5, D)), rng.uniform(size=(3, 5))
-    network = agop.Perceptron((jnp.asarray(W), jnp.asarray(V)))
-    X = jnp.asarray(rng.uniform(size=(4, D)))
-    found = agop._correlations(network, X, [jnp.eye(D)])
-    A = W.T @ V.T @ V @ W
-    values, vectors = np.linalg.eigh(A)
-    root = vectors @ np.diag(np.sqrt(np.clip(values, 0, None))) @ vectors.T
-    expected = [np.corrcoef((W.T @ W).ravel(), B.ravel())[0, 1] for B in (root, A, root)]
-    np.testing.assert_allclose(found[0], expected, rtol=1e-6)

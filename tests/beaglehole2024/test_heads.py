@@ -1,5 +1,6 @@
 """The experiment on heads: its trunks are those of the paper, its heads are measured as such."""
 
+import dataclasses
 import functools
 
 import equinox as eqx
@@ -9,9 +10,8 @@ import numpy as np
 import pytest
 
 from ncutils import models
-from ncutils.models import layers
-from ncutils.experiments.beaglehole2024 import _perceptrons, heads
-from ncutils.models import trunks
+from ncutils.experiments.beaglehole2024 import _layers, heads
+from ncutils.models import layers, trunks
 
 CLASSES = 10
 
@@ -62,17 +62,17 @@ def test_the_gain_leaves_out_the_first_layer_of_a_head():
 
 def test_pools_of_trunks_by_hand():
     x = np.random.default_rng(0).normal(size=(5, 4, 2))
-    highest = trunks.Highest()(jnp.asarray(x))
+    highest = layers.Pool("overlapping")(jnp.asarray(x))
     assert highest.shape == (3, 2, 2)
     for u in range(3):
         for v in range(2):
             rows = slice(max(2 * u - 1, 0), 2 * u + 2)
             window = x[rows, max(2 * v - 1, 0) : 2 * v + 2]
             np.testing.assert_allclose(highest[u, v], window.max(axis=(0, 1)))
-    grid = trunks.Grid(2)(jnp.asarray(x)).reshape(2, 2, 2)
+    grid = layers.Pool("grid", 2)(jnp.asarray(x)).reshape(2, 2, 2)
     np.testing.assert_allclose(grid[0, 1], x[:3, 2:].mean(axis=(0, 1)))
     np.testing.assert_allclose(grid[1, 0], x[2:, :2].mean(axis=(0, 1)))  # the middle row is in both
-    same = trunks.Grid(3)(jnp.asarray(x[:3, :3]))
+    same = layers.Pool("grid", 3)(jnp.asarray(x[:3, :3]))
     np.testing.assert_allclose(same, x[:3, :3].reshape(-1))
 
 
@@ -100,11 +100,12 @@ def test_batch_statistics_are_met_in_the_order_of_the_tree():
 
 @pytest.fixture(scope="module")
 def small():
-    config = heads.Config(
-        "vgg", ("digits",), (1.0,), 4, 2, 6, 0.1, 2, 4, (0, 4), hidden=2, seeds=(0, 1),
-        shape=(("stages", ((3,),)), ("grid", 2)), momentum=0.9, chunk=7,
+    config = heads.Heads(
+        seeds=(0, 1), datasets=("digits",), gains=(1.0,), per_class=4, pool=2, width=6, hidden=2,
+        learning_rate=0.1, momentum=0.9, batch_size=20, epochs=4, record_at=(0, 4),
+        shape=(("stages", ((3,),)), ("grid", 2)), chunk=7,
     )  # fmt: skip
-    return config, heads.run(config)
+    return config, heads.vgg(config)
 
 
 def test_a_run_records_every_head(small):
@@ -120,16 +121,16 @@ def test_a_run_records_every_head(small):
 
 def test_a_head_is_measured_as_a_perceptron_of_the_trunk_s_features(small):
     config, ds = small
-    X, y = heads.images(config, "digits")
+    X, y = _layers.images("digits", per_class=4, samples=None, pool=2)
     assert X.shape == (40, 4, 4, 1)
     network = trunks.headed(
         "vgg", side=4, channels=1, hidden=(6, 6), num_classes=CLASSES, gain=1.0,
         key=jax.random.key(1), **dict(config.shape),
     )  # fmt: skip
     H = jax.vmap(network.trunk)(jnp.asarray(X))
-    turns = [jnp.asarray(_perceptrons.rotation(s, seed=s)) for s in (12, 6)]
+    turns = [jnp.asarray(_layers.rotation(s, seed=s)) for s in (12, 6)]
     dealt = jnp.asarray(np.random.default_rng(0).permutation(y))
-    look = functools.partial(_perceptrons.measure, num_classes=CLASSES)
+    look = functools.partial(_layers.measure, num_classes=CLASSES)
     found = jax.jit(look)(network.head, H, jnp.asarray(y), dealt, turns)
     for name in ("nc1", "nfa", "shares", "shares_dealt", "loss"):
         np.testing.assert_allclose(ds[name].values[0, 1, 0], found[name], rtol=1e-4, atol=1e-5)
@@ -137,7 +138,7 @@ def test_a_head_is_measured_as_a_perceptron_of_the_trunk_s_features(small):
 
 
 def test_paper_scale_has_the_published_settings():
-    resnet, vgg = (heads.Config.at(cell, "paper") for cell in heads.CELLS)
+    resnet, vgg = (case.scales["paper"] for case in (heads.resnet, heads.vgg))
     for config in (resnet, vgg):
         assert config.datasets == ("mnist", "cifar10", "svhn")
         assert (config.samples, config.per_class, config.pool) == (50_000, None, 1)
@@ -145,9 +146,17 @@ def test_paper_scale_has_the_published_settings():
         assert config.seeds == (0, 1, 2)
     assert (resnet.epochs, resnet.learning_rate, resnet.momentum) == (300, 0.05, 0.0)
     assert (vgg.epochs, vgg.learning_rate, vgg.momentum) == (600, 0.01, 0.9)
+    assert resnet.batch_size == vgg.batch_size == 128
     assert resnet.gains == (0.2, 0.2, 0.2)
     assert vgg.gains == (0.2, 0.3, 0.3)
-    with pytest.raises(ValueError, match="unknown cell 'mlp'"):
-        heads.Config.at("mlp", "quick")
-    with pytest.raises(ValueError, match="unknown scale"):
-        heads.Config.at("vgg", "huge")
+
+
+def test_a_run_that_was_stopped_goes_on_from_its_file(small, tmp_path):
+    config, ds = small
+    heads.vgg(config, checkpoint=tmp_path / "run.eqx")
+    assert [path.name for path in tmp_path.iterdir()] == ["run-digits.eqx"]
+    again = heads.vgg(config, checkpoint=tmp_path / "run.eqx")
+    np.testing.assert_array_equal(again.nc1, ds.nc1)
+    other = dataclasses.replace(config, learning_rate=0.2)
+    with pytest.raises(ValueError, match="checkpoint of another run"):
+        heads.vgg(other, checkpoint=tmp_path / "run.eqx")

@@ -1,16 +1,15 @@
 """The ledger's links to the pages and back, and the graph of the claims, on a toy book."""
 
-import importlib.util
 import json
 import re
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
+from book.ext import chapter, graph, ledger, numbers
 from ncutils.records import claims
-from tests.test_book import EXT, ROOT, ROWS, build, html, read, row, squeeze, write_tree
+from tests.book import tree
+from tests.book.tree import ROOT, ROWS, build, code, html, read, row, squeeze
 
 CHAPTER = """# A chapter
 
@@ -32,9 +31,11 @@ What to see.
 """
 
 CELLS = (
-    'from ncutils import claims, results\nends = results.load("flow", "end", scale=SCALE)',
-    'error = abs(ends.x).max()\nclaims.record("P1-A", scale=SCALE, value=error, control=1)',
-    'for name in ("P1-B", "P1-D"):\n    claims.record(name, scale=SCALE, value=2, control=1)',
+    "from ncutils.records import claims, results\n"
+    'judge = claims.at(SCALE)\nends = results.load("one2020/flow/end", scale=SCALE)',
+    'error = abs(ends.x).max()\njudge("P1-A", of=ends, value=error, control=1)',
+    'for name in ("P1-B", "P1-D"):\n    judge(name, value=2, control=1)',
+    'print("P1-C is not here")',
 )
 
 LEDGER = """# All claims
@@ -45,45 +46,25 @@ LEDGER = """# All claims
 ```{ledger}
 ```
 
-```{claim-graph} P1
-```
-
-```{claim-list} P1
+```{claim-graph}
 ```
 """
 
+CASES = ["one2020/flow/end", "one2020/flow/lost"]
 LINKED = [
-    *ROWS[:3],
+    {**ROWS[0], "of": CASES},
+    *ROWS[1:3],
     row("P1-D", "holds", value=-3e-11, half_tolerance="holds with deviation", depends=["P1-B"]),
     row("P1-E", "holds", value=0.0, tolerance=0.0, depends=["P1-A"]),
-    row("P2-A", "holds with deviation", page="elsewhere"),
+    row("P2-A", "holds with deviation", page="two2021/elsewhere"),
 ]
 
 
-def code(source: str) -> dict:
-    shown = {"output_type": "stream", "name": "stdout", "text": "done"}
-    cell = {"cell_type": "code", "source": source, "outputs": [shown], "execution_count": 1}
-    return {**cell, "metadata": {"tags": ["hide-input"]}}
-
-
-def write_linked(folder: Path, rows=LINKED) -> Path:
-    """The toy book with a box, cells that record claims, a result file and a graph."""
-    write_tree(folder, rows=rows, chapter=CHAPTER)
-    with (folder / "conf.py").open("a", encoding="utf-8") as conf:
-        conf.write('extensions += ["nc_graph", "sphinx_proof"]\n')
-    (folder / "ledger.md").write_text(LEDGER, encoding="utf-8")
-    for path, change in (
-        ("notebooks/chapter.ipynb", lambda book: book["cells"].extend(map(code, CELLS))),
-        (
-            "pages/chapter.json",
-            lambda page: page.update(results=[{"experiment": "flow", "cell": "end"}]),
-        ),
-    ):
-        content = json.loads((folder / path).read_text(encoding="utf-8"))
-        change(content)
-        (folder / path).write_text(json.dumps(content), encoding="utf-8")
-    (folder / "results" / "flow").mkdir(parents=True)
-    (folder / "results" / "flow" / "end.nc").write_text("numbers", encoding="utf-8")
+def write_linked(folder, rows=LINKED):
+    """The toy book with a box, cells that judge claims, a result file and a graph."""
+    cells = [code(cell, "hide-input") for cell in CELLS]
+    tree.write_tree(folder, rows=rows, chapter=CHAPTER, cells=cells)
+    tree.write(folder, {"ledger.md": LEDGER, "results/one2020/flow/end.nc": "numbers"})
     return folder
 
 
@@ -95,21 +76,6 @@ def linked(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def extension():
-    """A module of the extension by its name."""
-    sys.path.insert(0, str(EXT))
-
-    def load(name: str):
-        spec = importlib.util.spec_from_file_location(name, EXT / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    yield load
-    sys.path.remove(str(EXT))
-
-
 def links(linked, claim: str) -> dict[str, str]:
     line = read(linked, "ledger.html").find(id=f"claim-{claim}").th
     return {squeeze(a): a["href"] for a in line.select("a")}
@@ -117,39 +83,45 @@ def links(linked, claim: str) -> dict[str, str]:
 
 def test_a_row_leads_to_the_box_that_states_it_and_names_it(linked):
     found = links(linked, "p1-a")
-    assert found["A chapter, theorem “Any sizes”"] == "notebooks/chapter.html#thm-any"
-    box = read(linked, "notebooks/chapter.html").find(id="thm-any")
+    assert found["A chapter, theorem “Any sizes”"] == "notebooks/one2020/chapter.html#thm-any"
+    box = read(linked, "notebooks/one2020/chapter.html").find(id="thm-any")
     assert "proof" in box["class"]
     assert "P1-A" in squeeze(box)
     # One that is only in a caption leads to the figure, one that is nowhere to the page.
-    assert links(linked, "p1-b")["A chapter"] == "notebooks/chapter.html#fig-one"
-    assert links(linked, "p1-c") == {"A chapter": "notebooks/chapter.html"}
+    assert links(linked, "p1-b")["A chapter"] == "notebooks/one2020/chapter.html#fig-one"
+    assert links(linked, "p1-c") == {"A chapter": "notebooks/one2020/chapter.html"}
     assert links(linked, "p2-a") == {}
 
 
 def test_a_row_leads_to_the_figures_that_show_it_and_to_their_arrays(linked):
     for claim in ("p1-a", "p1-b"):
-        assert links(linked, claim)["Fig. 1"] == "notebooks/chapter.html#fig-one"
+        assert links(linked, claim)["Fig. 1"] == "notebooks/one2020/chapter.html#fig-one"
         assert (html(linked) / links(linked, claim)["arrays"]).read_text() == "<svg/>"
     assert "Fig. 1" not in links(linked, "p1-d")
 
 
 def test_a_row_leads_to_the_cell_that_records_it_and_the_cell_back(linked):
-    page = read(linked, "notebooks/chapter.html")
+    page = read(linked, "notebooks/one2020/chapter.html")
     for claim in ("p1-a", "p1-b", "p1-d"):
-        assert links(linked, claim)["this cell"] == f"notebooks/chapter.html#records-{claim}"
+        assert (
+            links(linked, claim)["this cell"] == f"notebooks/one2020/chapter.html#records-{claim}"
+        )
         place = page.find(id=f"records-{claim}")
         cell = place if "cell" in place.get("class", ()) else place.parent
-        assert "claims.record(" in cell.select_one(".cell_input").get_text()
+        assert "judge(" in cell.select_one(".cell_input").get_text()
         back = [a["href"] for a in cell.find_next_sibling(class_="nc-recorded").select("a")]
-        assert f"../ledger.html#claim-{claim}" in back
+        assert f"../../ledger.html#claim-{claim}" in back
     assert "this cell" not in links(linked, "p1-c")
 
 
-def test_a_row_leads_to_the_results_that_its_cell_reads_and_to_no_others(linked):
-    assert (html(linked) / links(linked, "p1-a")["flow/end"]).read_text() == "numbers"
-    assert "flow/end" not in links(linked, "p1-d")
+def test_a_row_leads_to_the_results_that_it_rests_on_and_to_no_others(linked):
+    assert (html(linked) / links(linked, "p1-a")["one2020/flow/end"]).read_text() == "numbers"
+    words = squeeze(read(linked, "ledger.html").find(id="claim-p1-a").th)
+    assert "Recorded by this cell , from one2020/flow/end , one2020/flow/lost" in words
+    assert "one2020/flow/lost" not in links(linked, "p1-a"), "the book has no such file"
+    assert "one2020/flow/end" not in links(linked, "p1-d")
     assert "computed on the page" in squeeze(read(linked, "ledger.html").find(id="claim-p1-d"))
+    assert "computed" not in squeeze(read(linked, "ledger.html").find(id="claim-p1-c"))
 
 
 def test_rows_name_what_they_rest_on_and_what_they_carry(linked):
@@ -181,11 +153,11 @@ def test_the_ledger_counts_the_verdicts_that_hang_on_the_tolerance(linked):
         (">=", None, None),
     ],
 )
-def test_the_distance_to_the_threshold_is_positive_inside(extension, relation, value, away):
+def test_the_distance_to_the_threshold_is_positive_inside(relation, value, away):
     one = {"value": value, "relation": relation, "expected": 1.0, "tolerance": 1.0}
     if relation == "==":
         one["tolerance"] = 0.5 if value == 0.75 else 1.0
-    assert extension("nc_data").distance(one) == away
+    assert numbers.distance(one) == away
 
 
 def test_a_row_says_how_far_from_the_threshold_it_is(linked):
@@ -234,14 +206,13 @@ def test_claims_that_rest_on_each_other_in_a_circle_stop_the_build(tmp_path):
     assert "P1-B rests on P1-A" in done.stderr
 
 
-def test_an_unknown_ground_is_refused(extension):
+def test_an_unknown_ground_is_refused():
     rows = {"P1-A": row("P1-A", "holds", depends=["P1-Z"])}
     with pytest.raises(ValueError, match="P1-A rests on unknown P1-Z"):
-        extension("nc_graph").edges_of(rows)
+        graph.edges_of(rows)
 
 
-def test_claims_of_one_layer_do_not_lie_on_each_other(extension):
-    graph = extension("nc_graph")
+def test_claims_of_one_layer_do_not_lie_on_each_other():
     edges = [("a", f"b{k}") for k in range(5)] + [("b0", "c"), ("b4", "c"), ("a", "c")]
     places, courses = graph.placed(edges)
     spots = set(places.values())
@@ -253,68 +224,61 @@ def test_claims_of_one_layer_do_not_lie_on_each_other(extension):
     assert tuple(courses[-1][1]) not in spots
 
 
-def test_the_icons_of_the_graph_are_those_of_the_badges(extension):
+def test_the_icons_of_the_graph_are_those_of_the_badges():
     style = (ROOT / "book" / "assets" / "nc.css").read_text(encoding="utf-8")
-    icons = extension("nc_graph").ICONS
-    assert set(icons) == {css for _, css in extension("nc_data").VERDICTS.values()}
+    icons = graph.ICONS
+    assert set(icons) == {css for _, css in numbers.VERDICTS.values()}
     for css, (path, filled) in icons.items():
         assert filled or re.search(rf"^\.{css} {{.*{re.escape(path)}", style, re.M), css
     assert "M9 9l8 8" not in style
 
 
-def test_the_real_claims_make_pictures_small_enough_to_read(extension):
-    graph = extension("nc_graph")
+def test_the_real_claims_make_pictures_small_enough_to_read():
     rows = {name: vars(claim) for name, claim in claims.load().items()}
-    for paper in ("P1", "P2", "P3"):
+    papers = {row["paper"] for row in rows.values()}
+    assert len(papers) > 2
+    for paper in papers:
         edges = graph.edges_of(rows, paper)
         assert 20 < len({claim for pair in edges for claim in pair}) < 60, paper
         depth = max(max(graph.layers(family).values()) for family in graph.families(edges))
         assert depth < 9, paper
-    assert ("P2-T41", "P2-T51") in graph.edges_of(rows, "P2")
+    assert ("P2-T41", "P2-T51") in graph.edges_of(rows, rows["P2-T51"]["paper"])
 
 
-NOTEBOOK = """
-first, second = (results.load("flow", cell, scale=SCALE) for cell in ("one", "two"))
-third = {name: results.load("other", name, scale=SCALE) for name in names}
----
-K = first.x
-worst = max(K.max() for first in [1])
-claims.record("P1-A", scale=SCALE, value=worst, control=second.y)
----
-K = second.x
-for K in second.y:
-    claims.record("P1-B", scale=SCALE, value=K, control=2 * K)
----
-def much(x):
-    return x + third["left"]
+def test_a_page_that_names_one_paper_draws_that_one_only(tmp_path):
+    folder = write_linked(tmp_path / "source")
+    text = LEDGER.replace("{claim-graph}", "{claim-graph} two2021")
+    tree.write(folder, {"ledger.md": text})
+    done = build(folder)
+    assert done.returncode == 1
+    assert "no claim of 'two2021' rests on another" in done.stderr
+    assert not read(folder, "ledger.html").select(".nc-graph")
 
 
-claims.record("P1-D", scale=SCALE, value=much(1), control=0)
----
-claims.not_computable("P1-E", scale=SCALE, why="no time")
-"""
+def test_a_cell_records_the_claims_that_it_judges():
+    rows = dict.fromkeys(("P1-A", "P1-B"))
+    assert chapter.recorded('judge("P1-A", value=1)\n', rows) == ["P1-A"]
+    loop = 'for name in ("P1-B", "P1-A"):\n    judge.not_computable(name, why="no time")'
+    assert chapter.recorded(loop, rows) == ["P1-A", "P1-B"]
+    assert chapter.recorded('judge("P1-Z", value=1)', rows) == []
+    assert chapter.recorded('print("P1-A")', rows) == []
 
 
-def test_the_results_behind_a_claim_are_read_off_the_code(extension):
-    uses = [("flow", "one"), ("flow", "two"), ("other", "left"), ("other", "right")]
-    trace = extension("nc_trace").Trace(uses, ["P1-A", "P1-B", "P1-D", "P1-E", "P1-F"])
-    found = {}
-    for cell in NOTEBOOK.split("---\n"):
-        found |= trace.read(cell)
-    assert found == {
-        "P1-A": (("flow", "one"), ("flow", "two")),
-        "P1-B": (("flow", "two"),),
-        "P1-D": (("other", "left"), ("other", "right")),
-        "P1-E": (),
-    }
-
-
-def test_every_claim_of_the_book_is_recorded_by_one_cell_of_its_page(extension):
+def test_every_claim_of_the_book_is_recorded_by_one_cell_of_its_page():
     rows = claims.load()
     found = []
-    for path in sorted((ROOT / "notebooks").glob("*.py")):
-        trace = extension("nc_trace").Trace([], rows)
+    for path in sorted((ROOT / "notebooks").glob("*/*.py")):
         text = path.read_text(encoding="utf-8")
+        page = path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
         for cell in re.split(r"^# %%.*$", text, flags=re.M):
-            found += [(name, path.stem) for name in trace.read(cell)]
+            shown = re.sub(r"^#.*$", "", cell, flags=re.M)
+            found += [(name, page) for name in chapter.recorded(shown, rows)]
     assert sorted(found) == sorted((row.id, row.page) for row in rows.values())
+
+
+def test_a_ledger_leaves_out_the_claims_of_no_paper(tmp_path):
+    assert ledger.Ledger(tmp_path / "ledger.json").rows == {}
+    lost = row("P1-Z", "holds", paper="lost2022")
+    tree.write_ledger(tmp_path, [ROWS[0], lost])
+    assert list(ledger.Ledger(tmp_path / "ledger.json").rows) == ["P1-A"]
+    assert json.loads((tmp_path / "ledger.json").read_text())["rows"][1]["id"] == "P1-Z"

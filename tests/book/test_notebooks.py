@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import importlib
 import os
 import shutil
 import subprocess
@@ -13,46 +12,65 @@ from xml.etree import ElementTree
 import jupytext
 import nbformat
 import pytest
-import yaml
 
+from ncutils import experiments
 from ncutils.records import results, workspace
-from ncutils.experiments import catalogue
+from pipeline import build
 
-ROOT = Path(__file__).resolve().parent.parent
-SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted((ROOT / "notebooks").glob("*/*.py"))
+PAGES = build.pages()
 
 
-def test_the_catalogue_the_table_of_contents_and_the_folder_name_the_same_pages():
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
-    listed = [name.removeprefix("notebooks/") for name in files if name.startswith("notebooks/")]
-    assert listed == list(catalogue.PAGES)
-    assert sorted(listed) == [path.stem for path in SOURCES]
+def name_of(source):
+    return f"{source.parent.name}/{source.stem}"
+
+
+def test_the_table_of_contents_and_the_folders_name_the_same_pages():
+    assert sorted(PAGES) == [name_of(path) for path in SOURCES]
+    assert len(set(PAGES)) == len(PAGES)
 
 
 def test_longer_runs_are_in_the_archive_with_where_they_came_from():
-    assert set(catalogue.LONGER) <= set(catalogue.PAGES)
-    for name in {name for names in catalogue.LONGER.values() for name in names}:
-        path = results.archive_path(*name.split("/"), scale="workstation")
+    longer = {one for page in PAGES for one in build.longer_runs(page)}
+    assert longer
+    for name, size in longer:
+        path = results.archive_path(name, scale=size)
         found = results.read(path)
-        assert f"{found.experiment}/{found.cell}.{found.scale}" == f"{name}.workstation"
+        assert (found.case, found.scale) == (name, size)
         assert path.stat().st_size < 300_000
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         lines = (ROOT / "results/MANIFEST.sha256").read_text().splitlines()
-        assert f"{digest}  {name}.workstation.nc" in lines
+        assert f"{digest}  {name}.{size}.nc" in lines
 
 
-def test_pages_show_every_cell_there_is_and_no_other():
-    shown = {name for names in catalogue.PAGES.values() for name in names}
-    there = {
-        f"{name}/{cell}"
-        for name in catalogue.experiments()
-        for cell in importlib.import_module(f"ncutils.experiments.{name}").CELLS
+def test_the_archive_holds_nothing_that_no_page_shows():
+    shown = {f"{name}.{size}.nc" for page in PAGES for name, size in build.longer_runs(page)}
+    shown |= {
+        f"{name}.{size}.nc"
+        for page in PAGES
+        for name in build.cases_of(page)
+        for size in workspace.SCALES
     }
-    assert shown == there
+    kept = {
+        path.relative_to(ROOT / "results").as_posix() for path in (ROOT / "results").rglob("*.nc")
+    }
+    assert kept <= shown, kept - shown
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_pages_show_every_case_there_is_and_no_other():
+    shown = {name for page in PAGES for name in build.cases_of(page)}
+    shown |= {name for page in PAGES for name, _ in build.longer_runs(page)}
+    assert shown <= set(experiments.cases())
+    # The pairs of a paper that were too long to run are named on a page by their module.
+    text = {path: path.read_text(encoding="utf-8") for path in SOURCES}
+    for name in set(experiments.cases()) - shown:
+        key, module, _ = name.split("/")
+        pages = [said for path, said in text.items() if path.parent.name == key]
+        assert any(f"{key}/{module}" in said for said in pages), f"no page shows {name}"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=name_of)
 def test_a_notebook_takes_a_scale_first_and_holds_no_logic(source):
     notebook = jupytext.read(source)
     assert notebook.metadata["kernelspec"]["name"] == "python3"
@@ -65,12 +83,68 @@ def test_a_notebook_takes_a_scale_first_and_holds_no_logic(source):
             assert len(ast.unparse(node.body).splitlines()) <= 3, node.name
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
-def test_a_notebook_names_every_cell_that_the_catalogue_gives_it(source):
-    # A cell it loads and the catalogue lacks is not made, so the page cannot run.
-    tree = ast.walk(ast.parse(source.read_text()))
-    words = {node.value for node in tree if isinstance(node, ast.Constant)}
-    assert {word for name in catalogue.PAGES[source.stem] for word in name.split("/")} <= words
+def tagged(source, tag):
+    """The code of the cells of a page with a tag, and whether a reader sees each of them."""
+    cells = jupytext.read(source).cells
+    chosen = [cell for cell in cells if tag in cell.metadata.get("tags", [])]
+    hidden = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
+    return [(cell.source, not hidden & set(cell.metadata["tags"])) for cell in chosen]
+
+
+def calls_library(code):
+    """Whether code imports a room of the mathematics, or a case, and calls it."""
+    tree = ast.parse(code)
+    books = {"records", "figures", "results", "claims"}
+    names = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ncutils")
+        for alias in node.names
+    } - books
+    called = {
+        ast.unparse(node.func).partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+    }
+    return bool(names & called)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=name_of)
+def test_a_page_opens_with_a_lesson_that_calls_the_library(source):
+    lesson = tagged(source, "lesson")
+    assert lesson, f"{name_of(source)}: no visible cell tagged `lesson`"
+    assert all(seen for _, seen in lesson)
+    code = "\n".join(code for code, _ in lesson)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
+    assert calls_library(code), "a lesson calls a room of ncutils"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=name_of)
+def test_a_page_closes_with_a_turn_for_the_reader(source):
+    turn = tagged(source, "your-turn")
+    assert turn, f"{name_of(source)}: no visible cell tagged `your-turn`"
+    assert all(seen for _, seen in turn)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=name_of)
+def test_a_page_draws_by_functions_of_its_paper_s_figures(source):
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    words = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not words & {"subplots", "plot", "legend", "set_xlabel", "imshow", "scatter"}
+    imported = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    assert "matplotlib.pyplot" not in imported
+
+
+def test_a_lesson_that_only_opens_a_file_is_none():
+    assert calls_library("from ncutils import metrics\nmetrics.nc1(H, y, num_classes=2)")
+    assert calls_library("from ncutils.kernels import ntk\nntk(X)")
+    assert not calls_library("from ncutils.records import results\nresults.load('a')")
+    assert not calls_library("from ncutils import metrics\nprint(3)")
 
 
 def nbval(root, *notebooks):
@@ -108,9 +182,10 @@ def nbval(root, *notebooks):
 def again(tmp_path_factory):
     """Every notebook of the smoke book, run once more: what failed, and the output."""
     root, made = tmp_path_factory.mktemp("again"), workspace.build_dir("smoke")
-    notebooks = [made / "notebooks" / f"{page}.ipynb" for page in catalogue.PAGES]
+    notebooks = [made / "notebooks" / f"{page}.ipynb" for page in PAGES]
     assert all(path.is_file() for path in notebooks), "no smoke book: `make test` builds it first"
-    shutil.copy(ROOT / "claims.yml", root)
+    shutil.copytree(ROOT / "claims", root / "claims")
+    shutil.copy(ROOT / "_toc.yml", root)
     (root / "results").symlink_to(ROOT / "results")
     (root / "_build" / "smoke").mkdir(parents=True)
     (root / "_build" / "smoke" / "results").symlink_to(made / "results")
@@ -118,10 +193,10 @@ def again(tmp_path_factory):
 
 
 @pytest.mark.book
-@pytest.mark.parametrize("page", catalogue.PAGES)
+@pytest.mark.parametrize("page", PAGES)
 def test_the_executed_smoke_notebook_runs_again_and_says_the_same(page, again):
     failed, text = again
-    assert failed[page] == [], text
+    assert failed[Path(page).stem] == [], text
 
 
 def test_a_notebook_that_says_something_else_is_found(tmp_path):

@@ -36,6 +36,9 @@ ONE = (
 <div class="math notranslate">\["""
     + " + ".join(f"x_{{{i}}}^{{2}}" for i in range(60))
     + r"""\]</div>
+<p class="nc-provenance">Drawn at smoke scale · <a download="" href="../_downloads/f.nc">data</a> ·
+<a download="" href="../_images/f.svg">SVG</a></p>
+<p class="nc-provenance">line 3 · used on <a href="two.html">Two</a>, <a href="one.html">One</a></p>
 <p id="here"><a href="two.html#there">inside</a> <a href="two.html">page</a>
 <a href="https://example.org">outside</a> <a href="../_downloads/f.nc">gone</a>
 <a href="../book/index.html#never">no such name</a></p>
@@ -113,6 +116,8 @@ def test_what_only_a_screen_can_do_is_left_out(text):
     for words in ("folded", "only-dark", "headerlink", "Menu", "nc-pdf", "hidden"):
         assert words not in text.partition("<main")[2], words
     assert "../html/_images/f.svg" in text
+    assert '<p class="nc-provenance">Drawn at smoke scale</p>' in text
+    assert 'used on <a href="#notebooks-two">Two</a>, <a href="#notebooks-one">One</a></p>' in text
     assert '<details open=""><summary>In words' in text, "paper has nothing to click on"
 
 

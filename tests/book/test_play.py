@@ -1,7 +1,7 @@
 """The page "A kernel to play with", in a real browser, against the library.
 
 The page solves the flow in nine numbers of its own; here the same start is built as
-matrices, turned at random, and handed to `block_parts.reduced_flow`.
+matrices, turned at random, and handed to `block_ntk.reduced_flow`.
 """
 
 import dataclasses
@@ -17,13 +17,13 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from ncutils import block_ntk, metrics
-from tests.browser import LOOK, beyond_the_disk, requests
-from tests.test_browser import (  # noqa: F401 - fixtures and a hook, used by name
+from tests.book.test_browser import (  # noqa: F401 - fixtures and a hook, used by name
     book,
     chromium,
     pytest_generate_tests,
     switch_to,
 )
+from tests.browser import LOOK, beyond_the_disk, requests
 
 TIMES = 10 ** np.linspace(-3, 2, 251)  # what the page's time slider stands for
 KEPT = np.r_[0.0, TIMES[::5]]  # one length of path, so that equal shapes compile once

@@ -1,6 +1,6 @@
 """The page "A kernel to play with" without a browser: what it loads, and what it shows then.
 
-`python -m tests.test_play_still` draws the picture for readers without scripts again.
+`python -m tests.book.test_play_still` draws the picture for readers without scripts again.
 """
 
 import re
@@ -13,10 +13,10 @@ import pytest
 from bs4 import BeautifulSoup
 
 from ncutils import block_ntk, metrics
-from tests.test_browser import book  # noqa: F401 - a fixture, used by name
-from tests.test_play import KEPT, Setting, flow
+from tests.book.test_browser import book  # noqa: F401 - a fixture, used by name
+from tests.book.test_play import KEPT, Setting, flow
 
-ASSETS = Path(__file__).resolve().parents[1] / "book" / "assets"
+ASSETS = Path(__file__).resolve().parents[2] / "book" / "assets"
 
 
 @pytest.mark.book

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ALLOWED = Path(__file__).with_name("typed_numbers.yml")
 #: Why a number may be typed.
 REASONS = ("setting", "paper", "threshold", "derived", "convention")
@@ -127,7 +127,7 @@ def sentences(path: Path) -> str:
 
 
 def pages() -> list[Path]:
-    found = [*(ROOT / "notebooks").glob("*.py"), *(ROOT / "book").glob("*.md")]
+    found = [*(ROOT / "notebooks").glob("*/*.py"), *(ROOT / "book").glob("*.md")]
     return sorted(path for path in found if path.stem not in LEFT_OUT)
 
 
@@ -192,9 +192,9 @@ def test_what_is_not_typed_or_not_measured_passes(tmp_path):
 def test_the_words_for_a_picture_are_looked_at(tmp_path):
     page = tmp_path / "page.py"
     head = "# %% [markdown]\n# Some words.\n\n# %%\nx = 0.5  # a setting\n"
-    page.write_text(head + 'plotting.save(fig, "f", alt=f"It ends at {x:.1f}, near " "one.")\n')
+    page.write_text(head + 'figures.save(fig, "f", alt=f"It ends at {x:.1f}, near " "one.")\n')
     assert typed(sentences(page), {}) == []
-    page.write_text(head + 'plotting.save(fig, "f", alt="It ends near " "0.4.")\n')
+    page.write_text(head + 'figures.save(fig, "f", alt="It ends near " "0.4.")\n')
     assert typed(sentences(page), {}) == ["Some words. It ends near 0.4."]
 
 

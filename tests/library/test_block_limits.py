@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from ncutils import block_ntk, metrics
-from ncutils.block_ntk import BlockKernel
-from ncutils.block_ntk import compose, decompose
+from ncutils.block_ntk import BlockKernel, compose, decompose
 
 C, M, N_NEURONS = 3, 4, 5
 N = C * M

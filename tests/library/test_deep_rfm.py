@@ -7,13 +7,13 @@ import pytest
 import scipy.linalg
 
 from ncutils import deep_rfm, metrics
-from ncutils.deep_rfm import Recipe
+from ncutils.deep_rfm import Layout, layers
 from tests import oracles
 
 C, PER, D, WIDTH = 3, 5, 6, 8
 N = C * PER
 EXACT = {"rtol": 1e-10, "atol": 1e-11}
-RELU = Recipe("relu", width=WIDTH)
+RELU = Layout("relu", width=WIDTH)
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +83,10 @@ def test_test_inputs_go_the_way_of_training_inputs(net):
 
 def test_the_printed_algorithm_takes_the_sum_and_no_ridge(data, net):
     X, y = data
-    printed = Recipe.printed("relu", width=WIDTH)
-    assert (printed.ridge, printed.scale) == (0.0, "sum")
-    assert Recipe.printed("cosine").features(D) == 4096
-    assert (Recipe("cosine").features(D), Recipe("relu").features(D)) == (D, 1024)
+    printed = Layout.printed("relu", width=WIDTH)
+    assert (printed.ridge, printed.normalisation) == (0.0, "sum")
+    assert Layout.printed("cosine").features(D) == 4096
+    assert (Layout("cosine").features(D), Layout("relu").features(D)) == (D, 1024)
     layer = build(data, printed, depth=1).layers[0]
     unit = np.asarray(X / jnp.linalg.norm(X, axis=1, keepdims=True))
     outputs, alpha = solve(unit, np.asarray(y), 0.0)
@@ -99,7 +99,7 @@ def test_the_printed_algorithm_takes_the_sum_and_no_ridge(data, net):
 @pytest.mark.parametrize("kind", ["cauchy", "gaussian"])
 def test_cosines_approximate_the_kernel_of_their_frequencies(kind):
     Z = 3 * np.random.default_rng(1).normal(size=(4, D))
-    recipe = Recipe("cosine", width=40_000, weights=kind, frequency=0.1)
+    recipe = Layout("cosine", width=40_000, weights=kind, frequency=0.1)
     features = deep_rfm.random_features(jnp.asarray(Z), recipe=recipe, key=jax.random.key(0))
     gap = Z[:, None] - Z[None]
     kernels = {
@@ -117,7 +117,7 @@ def test_cosines_approximate_the_kernel_of_their_frequencies(kind):
 def test_relu_features_have_the_spread_of_the_released_initialisation():
     unit = jnp.eye(D)[:1]  # Φ(e) = max(W e, 0) shows the first column of W
     for kind, variance in (("uniform", 1 / (3 * D)), ("gaussian", 1.0)):
-        recipe = Recipe("relu", width=20_000, weights=kind)
+        recipe = Layout("relu", width=20_000, weights=kind)
         features = deep_rfm.random_features(unit, recipe=recipe, key=jax.random.key(0))
         # half of the second moment survives; 20,000 draws leave about 2 %
         assert float(jnp.mean(features**2)) == pytest.approx(variance / 2, rel=0.06)
@@ -129,17 +129,17 @@ def test_the_square_root_in_the_span_of_few_rows_is_the_square_root():
     X = jnp.asarray(rng.normal(size=(3, D)))
     S = rng.normal(size=(3, 3))
     M = X.T @ (S @ S.T) @ X
-    left, right = deep_rfm._square_root(M, X)
+    left, right = layers._square_root(M, X)
     root = left @ right
     np.testing.assert_allclose(root @ root, M, atol=1e-9)
     np.testing.assert_allclose(root, root.T, atol=1e-9)
-    left, right = deep_rfm._square_root(M + jnp.eye(D), X)  # its range is more than the span
+    left, right = layers._square_root(M + jnp.eye(D), X)  # its range is more than the span
     outside = left @ right
     assert float(jnp.max(jnp.abs(outside @ outside - M - jnp.eye(D)))) > 0.1
 
 
 def test_the_random_control_has_the_eigenvalues_of_the_agop_and_other_eigenvectors(data, net):
-    layer = build(data, Recipe("relu", width=WIDTH, matrix="random"), depth=1).layers[0]
+    layer = build(data, Layout("relu", width=WIDTH, matrix="random"), depth=1).layers[0]
     M = net.layers[0].M
     np.testing.assert_allclose(np.linalg.eigvalsh(layer.M), np.linalg.eigvalsh(M), atol=1e-9)
     assert float(jnp.max(jnp.abs(layer.M - M))) > 0.1
@@ -154,7 +154,7 @@ def test_the_agop_collapses_classes_and_the_identity_does_not(data):
             float(metrics.nc1(layer.before, y, num_classes=C))
             for seed in range(3)
             for layer in (lambda net: (net.layers[0], net.readout))(
-                build(data, Recipe("relu", width=WIDTH, matrix=matrix), depth=4, seed=seed)
+                build(data, Layout("relu", width=WIDTH, matrix=matrix), depth=4, seed=seed)
             )
         ]
         for matrix in ("agop", "identity")
@@ -167,12 +167,12 @@ def test_the_agop_collapses_classes_and_the_identity_does_not(data):
 def test_layers_one_by_one_are_those_of_the_net(data, net):
     X, y = data
     args = {"num_classes": C, "depth": 2, "recipe": RELU}
-    found = list(deep_rfm.layers(X, y, **args, key=jax.random.key(0)))
+    found = list(deep_rfm.run_layers(X, y, **args, key=jax.random.key(0)))
     assert len(found) == 3
     np.testing.assert_array_equal(found[1].after_map, net.layers[1].after_map)
     np.testing.assert_array_equal(found[2].predictions, net.readout.predictions)
     assert found[0].test_predictions is None
-    other = next(deep_rfm.layers(X, y, **args, key=jax.random.key(1)))
+    other = next(deep_rfm.run_layers(X, y, **args, key=jax.random.key(1)))
     assert float(jnp.max(jnp.abs(other.after_map - found[0].after_map))) > 0.1
 
 
@@ -182,7 +182,7 @@ def test_layers_one_by_one_are_those_of_the_net(data, net):
 def test_a_singular_kernel_names_its_layer_and_its_remedy_or_is_marked(data):
     X, y = data
     twice = X.at[1].set(X[0])
-    bare = Recipe("relu", width=WIDTH, ridge=0.0)
+    bare = Layout("relu", width=WIDTH, ridge=0.0)
     with pytest.raises(ValueError, match=r"layer 1: .* 1 of 15 rows repeat others: take a ridge"):
         build((twice, y), bare)
     stopped = build((twice, y), bare, when_singular="stop")
@@ -199,15 +199,15 @@ def test_what_does_not_fit_into_memory_is_refused_with_the_numbers():
     needed = deep_rfm.memory(300, 200, recipe=RELU, kept=2)
     one = deep_rfm.memory(300, 200, recipe=RELU, kept=1)
     assert one == pytest.approx(8 * (4 * 300**2 + 11 * 300 * 200 + 9 * 200**2) / 2**30)
-    for build_up, least in ((deep_rfm.deep_rfm, needed), (deep_rfm.layers, one)):
+    for build_up, least in ((deep_rfm.deep_rfm, needed), (deep_rfm.run_layers, one)):
         with pytest.raises(ValueError, match=rf"about {least:.3g} GiB .* 300 × 200 .* 0.001 GiB"):
             build_up(
                 X, y, num_classes=C, depth=2, recipe=RELU, memory_limit=0.001,
                 key=jax.random.key(0),
             )  # fmt: skip
     # the sizes of the paper fit one accelerator in single precision
-    assert deep_rfm.memory(50_000, 784, recipe=Recipe("relu"), itemsize=4) < 60
-    assert deep_rfm.memory(5_000, 784, recipe=Recipe("relu")) < 4
+    assert deep_rfm.memory(50_000, 784, recipe=Layout("relu"), itemsize=4) < 60
+    assert deep_rfm.memory(5_000, 784, recipe=Layout("relu")) < 4
 
 
 @pytest.mark.usefixtures("as_a_user")
@@ -226,7 +226,7 @@ def test_bad_input_is_refused_before_any_work(data):
     ):
         given = {"X": X, "y": y, "depth": 1, "test": None, "when_singular": "refuse"} | change
         with pytest.raises(ValueError, match=match):
-            deep_rfm.layers(
+            deep_rfm.run_layers(
                 given.pop("X"), given.pop("y"), num_classes=C, recipe=RELU, **given,
                 key=jax.random.key(0),
             )  # fmt: skip
@@ -238,12 +238,12 @@ def test_bad_input_is_refused_before_any_work(data):
         ({"feature_map": "tanh"}, "unknown feature_map 'tanh': choose one of 'relu', 'cosine'"),
         ({"kernel": "linear"}, "unknown kernel 'linear'"),
         ({"weights": "cauchy"}, "unknown weights 'cauchy': choose one of None, 'uniform'"),
-        ({"scale": "mean"}, "unknown scale"),
+        ({"normalisation": "mean"}, "unknown normalisation"),
         ({"matrix": "labels"}, "unknown matrix"),
         ({"ridge": -1.0}, "ridge ≥ 0"),
         ({"width": 0}, "width counts features"),
     ],
 )
-def test_a_recipe_that_makes_no_sense_is_refused(change, match):
+def test_a_layout_that_makes_no_sense_is_refused(change, match):
     with pytest.raises(ValueError, match=match):
-        Recipe(**change)
+        Layout(**change)

@@ -24,6 +24,34 @@ def test_block_means_of_a_gram_matrix_are_products_of_class_means(key):
     np.testing.assert_allclose(blocks, means @ means.T, rtol=1e-13, atol=1e-14)
 
 
+def test_block_means_without_a_sample_with_itself_are_those_of_a_loop_over_pairs(key):
+    y, K = np.array([2, 0, 0, 1, 2, 0, 1]), np.asarray(jax.random.normal(key, (2, 7, 7)))
+    found = linalg.block_means(K, y, num_classes=3, distinct=True)
+    for k, a, b in np.ndindex(2, 3, 3):
+        pairs = [(i, j) for i in range(7) for j in range(7) if (y[i], y[j]) == (a, b) and i != j]
+        np.testing.assert_allclose(found[k, a, b], np.mean([K[k, i, j] for i, j in pairs]))
+    own = linalg.block_means(K, y, num_classes=3)
+    off = ~np.eye(3, dtype=bool)
+    np.testing.assert_allclose(own[:, off], found[:, off], rtol=1e-13)
+    assert np.abs(own - found)[:, ~off].min() > 1e-3
+
+
+def test_block_values_are_the_means_of_a_loop_over_pairs(key):
+    y = np.repeat(np.arange(3), (4, 3, 5))
+    A = np.asarray(jax.random.normal(key, (2, 12, 12)))
+    K, order = A @ A.transpose(0, 2, 1), np.random.default_rng(0).permutation(12)
+    found = linalg.block_values(K[:, order][:, :, order], y[order], num_classes=3)
+    for one, values in zip(K, found, strict=True):
+        pairs = {"d": [], "c": [], "n": []}
+        for i, j in np.ndindex(12, 12):
+            kind = "d" if i == j else "c" if y[i] == y[j] else "n"
+            pairs[kind].append(one[i, j])
+        np.testing.assert_allclose(values, [np.mean(v) for v in pairs.values()], rtol=1e-12)
+        assert abs(values[1] - np.mean(pairs["c"] + pairs["d"])) > 1e-2
+    with pytest.raises(ValueError, match="none has two"):
+        linalg.block_values(jnp.eye(3), np.arange(3), num_classes=3)
+
+
 def test_simplex_gram_has_unit_diagonal_and_equal_negative_cosines():
     gram = linalg.simplex_gram(4)
     np.testing.assert_allclose(jnp.diagonal(gram), 1.0, rtol=1e-15)

@@ -62,3 +62,20 @@ def test_biases_are_trainable():
 def test_networks_that_cannot_be_are_refused(widths, options, message):
     with pytest.raises(ValueError, match=message):
         models.mlp(widths, **{"activation": "erf", **options}, key=jax.random.key(0))
+
+
+def test_a_network_without_biases_is_relu_layers_and_its_tail_the_rest_of_them(key):
+    model = models.unbiased_mlp((5, 4, 3, 2), gain=0.3, key=key)
+    assert len(jax.tree.leaves(model)) == 3
+    assert {W.dtype.name for W in model.weights} == {"float32"}
+    X = jax.random.normal(key, (6, 5), jnp.float32)
+    H, (first, second, last) = np.asarray(X), map(np.asarray, model.weights)
+    hidden = np.maximum(H @ first.T, 0)
+    outputs = np.maximum(hidden @ second.T, 0) @ last.T
+    np.testing.assert_allclose(models.logits(model, X), outputs, rtol=1e-5, atol=1e-6)
+    rest = models.logits(model.tail(1), jnp.asarray(hidden))
+    np.testing.assert_allclose(rest, outputs, rtol=1e-5, atol=1e-6)
+    linear = H @ first.T @ second.T @ last.T
+    assert np.abs(outputs - linear).max() > 1e-3  # some unit does not fire
+    with pytest.raises(ValueError, match="each ≥ 1"):
+        models.unbiased_mlp((5, 2), gain=1.0, key=key)

@@ -1,6 +1,7 @@
 """Training: against gradient descent by hand, in ensembles, stopped and resumed."""
 
 import dataclasses
+import importlib
 
 import equinox as eqx
 import jax
@@ -8,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ncutils import models, training
+from ncutils import data, models, training
 from tests.oracles import gradient_descent, scheduled_descent
 
 jax.config.update("jax_enable_x64", True)
+
+loop = importlib.import_module("ncutils.training.fit")  # hidden by the function of that name
 
 RECIPE = training.Recipe(0.05, 12, momentum=0.9, weight_decay=0.01)
 BATCHED = training.Recipe(0.1, 1, per_class=2)
@@ -207,11 +210,56 @@ def test_balanced_batches_visit_each_sample_once_an_epoch_in_an_order_set_by_the
     assert not same(one, other)
 
 
+def test_random_batches_are_steps_by_hand_and_momentum_lasts_over_epochs(key):
+    X, T = examples(key)
+    model, recipe = affine(key), training.Recipe(0.05, 2, momentum=0.9, batch_size=5)
+    fitted = training.fit(model, X, T, recipe, key=key).model.layer
+    parts = (model.layer.weight, model.layer.bias, X, T)
+    W, b, X, T = (np.asarray(part, float) for part in parts)
+    speed, calm = [0.0, 0.0], None
+    for epoch in range(2):
+        rows = data.random_batches(12, 5, key=jax.random.fold_in(key, epoch))
+        assert rows.shape == (2, 5)  # two rows sit out
+        for batch in np.asarray(rows):
+            error = (X[batch] @ W.T + b - T[batch]) * 2 / T[batch].size
+            speed = [
+                0.9 * v + g for v, g in zip(speed, (error.T @ X[batch], error.sum(0)), strict=True)
+            ]
+            W, b = W - 0.05 * speed[0], b - 0.05 * speed[1]
+        calm = 0.05 * 0.9 * speed[0] if epoch == 0 else calm
+    np.testing.assert_allclose(fitted.weight, W, rtol=1e-12)
+    np.testing.assert_allclose(fitted.bias, b, rtol=1e-12)
+    assert np.abs(calm).max() > 1e-3  # what forgetting the memory after an epoch would change
+
+
+def test_random_batches_hold_each_row_once_at_most_and_others_each_epoch(key):
+    first, second = (data.random_batches(10, 3, key=jax.random.fold_in(key, k)) for k in (0, 1))
+    assert first.shape == (3, 3)
+    assert len(np.unique(first)) == 9
+    assert not np.array_equal(first, second)
+    with pytest.raises(ValueError, match="batch_size=11 must be between 1 and 10"):
+        data.random_batches(10, 11, key=key)
+
+
+def test_a_run_with_a_key_of_its_own_does_not_depend_on_the_others(key):
+    X, T = examples(key)
+    keys = jax.random.split(key, 3)
+    networks, recipe = eqx.filter_vmap(affine)(keys), training.Recipe(0.05, 3, batch_size=4)
+    both = [
+        training.fit_ensemble(networks, X, T, recipe, shared_data=True, key=one).model.layer.weight
+        for one in (keys, keys.at[0].set(jax.random.key(9)))
+    ]
+    alone = training.fit(affine(keys[2]), X, T, recipe, key=keys[2]).model.layer.weight
+    np.testing.assert_allclose(both[0][2], alone, rtol=1e-12)
+    np.testing.assert_allclose(both[1][2], alone, rtol=1e-12)
+    assert np.abs(both[0][0] - both[1][0]).max() > 1e-4
+
+
 class Stop(Exception):
     """Stands for a machine that goes down."""
 
 
-class Bar(training.tqdm):
+class Bar(loop.tqdm):
     """A progress bar that brings the run down at epoch 8."""
 
     def update(self, n=1):
@@ -222,7 +270,7 @@ class Bar(training.tqdm):
 
 def interrupted(monkeypatch, *args, **options):
     with monkeypatch.context() as patch:
-        patch.setattr(training, "tqdm", Bar)
+        patch.setattr(loop, "tqdm", Bar)
         with pytest.raises(Stop):
             training.fit(*args, progress="a run", **options)
 
@@ -302,6 +350,7 @@ def test_a_step_too_large_shows_as_records_that_are_not_finite():
         ({"record_at": (0,)}, "needs measure"),
         ({"recipe": BATCHED}, "need the labels"),
         ({"recipe": BATCHED, "labels": LABELS}, "need a random key"),
+        ({"recipe": training.Recipe(0.1, 1, batch_size=4)}, "need a random key"),
         ({"recipe": BATCHED, "labels": LABELS[1:], "key": jax.random.key(0)}, "X has 12 rows"),
     ],
 )
@@ -324,10 +373,12 @@ def test_runs_that_cannot_be_are_refused(change, message):
         {"decayed": "biases"},
         {"drop_every": 0},
         {"drop": 0.0},
+        {"per_class": 2, "batch_size": 4},
+        {"batch_size": 0},
     ],
 )
 def test_recipes_that_cannot_be_are_refused(change):
-    with pytest.raises(ValueError, match="need"):
+    with pytest.raises(ValueError, match=r"need|not both"):
         training.Recipe(**{"learning_rate": 0.1, "epochs": 1, **change})
 
 

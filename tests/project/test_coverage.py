@@ -3,43 +3,49 @@
 import pytest
 import yaml
 
-from ncutils.records import claims, coverage
+from ncutils.records import claims, coverage, papers
 
 ITEMS = coverage.load()
+KEYS = ("kothapalli2025", "seleznova2023", "beaglehole2024")
 ROWS = [vars(claim) for claim in claims.load().values()]
 
 
 def item(number="Fig. 2", **changes):
-    return coverage.Item("P1", number, "what it is", **changes)
+    return coverage.Item(KEYS[0], number, "what it is", **changes)
 
 
 def row(name, verdict, number="Fig. 2", reason="because"):
-    return {"id": name, "paper": "P1", "number": number, "verdict": verdict, "reason": reason}
+    return {"id": name, "paper": KEYS[0], "number": number, "verdict": verdict, "reason": reason}
 
 
 def judged(one, *rows):
     return coverage.judge(one, {"scale": "quick", "rows": rows})
 
 
-@pytest.mark.parametrize(("paper", "last"), [("P1", 13), ("P2", 20), ("P3", 12)])
+@pytest.mark.parametrize(("paper", "last"), list(zip(KEYS, (13, 20, 12), strict=True)))
 def test_every_figure_of_the_papers_is_in_the_list(paper, last):
     figures = [one.number for one in ITEMS if one.paper == paper and one.is_figure]
     assert figures == [f"Fig. {k}" for k in range(1, last + 1)]
 
 
 def test_a_list_without_a_figure_is_refused(tmp_path):
-    rows = yaml.safe_load(coverage.coverage_file().read_text(encoding="utf-8"))
-    path = tmp_path / "coverage.yml"
-    kept = [one for one in rows if (one["paper"], one["number"]) != ("P2", "Fig. 14")]
-    path.write_text(yaml.safe_dump(kept), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"P2 has 20 figures; not in the list: \[14\]"):
-        coverage.load(path)
-    path.write_text(yaml.safe_dump([*rows, rows[0]]), encoding="utf-8")
+    content = papers.read(papers.claims_folder() / "seleznova2023.yml")
+    rows = content["coverage"]
+    path = tmp_path / "seleznova2023.yml"
+
+    def written(rows):
+        text = yaml.safe_dump({**content, "coverage": rows}, allow_unicode=True)
+        path.write_text(text, encoding="utf-8")
+        return tmp_path
+
+    assert len(coverage.load(written(rows))) == len(rows)
+    kept = [one for one in rows if one["number"] != "Fig. 14"]
+    with pytest.raises(ValueError, match=r"seleznova2023 has 20 figures; not in its list: \[14\]"):
+        coverage.load(written(kept))
     with pytest.raises(ValueError, match="twice in the list"):
-        coverage.load(path)
-    path.write_text(yaml.safe_dump([{**rows[0], "state": "done"}]), encoding="utf-8")
+        coverage.load(written([*rows, rows[0]]))
     with pytest.raises(ValueError, match="unknown: \\['state'\\]"):
-        coverage.load(path)
+        coverage.load(written([{**rows[0], "state": "done"}]))
 
 
 def test_every_claim_that_the_list_names_exists():
@@ -55,7 +61,7 @@ def test_an_item_without_a_claim_says_why():
 def test_every_claim_about_a_paper_belongs_to_an_item():
     lost = coverage.unlisted(ITEMS, ROWS)
     numbers = {one["id"]: one["number"] for one in ROWS}
-    assert not lost, "add to the `claims` of an item of book/coverage.yml: " + ", ".join(
+    assert not lost, "add to the `claims` of an item of `coverage:` of its paper: " + ", ".join(
         f"{name} ({numbers[name]})" for name in lost
     )
     assert coverage.unlisted([item("Fig. 3")], [row("A", "holds")]) == ["A"]
@@ -91,5 +97,5 @@ def test_the_count_is_that_of_the_states():
     ]
     assert coverage.count(states) == {"done": 1, "in part": 1, "not done": 1}
     assert coverage.count(states, figures=True) == {"done": 1, "in part": 1, "not done": 0}
-    assert coverage.count(states, paper="P2") == {"done": 0, "in part": 0, "not done": 0}
+    assert coverage.count(states, paper=KEYS[1]) == {"done": 0, "in part": 0, "not done": 0}
     assert "Of the 3 figures" in coverage.sentence(states)

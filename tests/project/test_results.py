@@ -27,18 +27,21 @@ def dataset():
     )
 
 
-WHAT = dict(experiment="toy", cell="one", scale="smoke", config=Config(), seconds=1.25)
+CASE = "toy2020/line/one"
+WHAT = dict(case=CASE, scale="smoke", config=Config(), seconds=1.25)
 
 
 def test_what_is_saved_reads_back_with_its_provenance(root):
-    path = results.save(dataset(), results.path_of("toy", "one", scale="smoke"), **WHAT)
-    found = results.load("toy", "one", scale="smoke")
+    path = results.save(dataset(), results.path_of(CASE, scale="smoke"), **WHAT)
+    found = results.load(CASE, scale="smoke")
     assert found.equals(dataset())
-    assert path == root / "_build/smoke/results/toy/one.nc"
+    assert path == root / "_build/smoke/results/toy2020/line/one.nc"
     assert found.attrs["seeds"] == "(1, 2, 3)"
     assert found.attrs["seconds"] == 1.25
     assert set(results.REQUIRED) <= found.attrs.keys()
     assert '"width": 8' in found.attrs["config"]
+    assert found.attrs["case"] == CASE
+    assert results.origin(found) == "toy2020/line/one, 1 s"
 
 
 def test_a_run_that_names_its_precision_is_believed(root):
@@ -84,31 +87,43 @@ def test_a_result_that_reads_back_differently_is_not_put_in_place(root, monkeypa
 
 
 def test_a_result_that_was_never_run_says_how_to_run_it(root):
-    with pytest.raises(FileNotFoundError, match=r"python -m ncutils\.experiments toy one --scale"):
-        results.load("toy", "one", scale="paper")
+    with pytest.raises(FileNotFoundError, match=f"ncutils.experiments {CASE} --scale"):
+        results.load(CASE, scale="paper")
 
 
 def test_the_archive_comes_first_and_its_manifest_matches_every_file(root):
-    built = results.save(dataset(), results.path_of("toy", "one", scale="smoke"), **WHAT)
+    built = results.save(dataset(), results.path_of(CASE, scale="smoke"), **WHAT)
     ds = results.read(built)
-    kept = results.archive(ds, experiment="toy", cell="one", scale="smoke")
+    kept = results.archive(ds, case=CASE, scale="smoke")
     results.save(2 * dataset(), built, **WHAT)
-    assert results.load("toy", "one", scale="smoke").equals(dataset())
+    assert results.load(CASE, scale="smoke").equals(dataset())
     digest, name = (root / "results/MANIFEST.sha256").read_text().split()
-    assert name == "toy/one.smoke.nc"
+    assert name == "toy2020/line/one.smoke.nc"
     assert digest == hashlib.sha256(kept.read_bytes()).hexdigest()
     with pytest.raises(ValueError, match="this result is"):
-        results.archive(ds, experiment="toy", cell="two", scale="smoke")
+        results.archive(ds, case="toy2020/line/two", scale="smoke")
 
 
 def test_a_longer_run_has_a_size_that_is_no_scale_of_the_book(root):
     what = {**WHAT, "scale": "workstation"}
-    built = results.save(dataset(), results.path_of("toy", "one", scale="workstation"), **what)
-    results.archive(results.read(built), experiment="toy", cell="one", scale="workstation")
-    assert results.load("toy", "one", scale="workstation").scale == "workstation"
+    built = results.save(dataset(), results.path_of(CASE, scale="workstation"), **what)
+    results.archive(results.read(built), case=CASE, scale="workstation")
+    assert results.load(CASE, scale="workstation").scale == "workstation"
     with pytest.raises(FileNotFoundError):
-        results.load("toy", "one", scale="quick")
+        results.load(CASE, scale="quick")
     with pytest.raises(ValueError, match="unknown scale 'workstation'"):
         workspace.build_dir("workstation")
-    with pytest.raises(ValueError, match="unknown size 'huge'"):
-        results.archive_path("toy", "one", scale="huge")
+    with pytest.raises(ValueError, match="unknown scale 'huge'"):
+        results.archive_path(CASE, scale="huge")
+
+
+def test_the_code_is_named_that_ran_and_not_what_stands_there_after(root):
+    path = results.save(dataset(), root / "x.nc", **WHAT, source="of the beginning")
+    assert results.read(path).source == "of the beginning"
+    assert results.read(results.save(dataset(), path, **WHAT)).source == "unknown"  # no such case
+
+
+@pytest.mark.parametrize("name", ["one", "toy2020/one", "toy2020//one", "a/b/c/d", ""])
+def test_a_name_of_another_form_is_refused(root, name):
+    with pytest.raises(ValueError, match="a case is named KEY/MODULE/CASE, not"):
+        results.load(name, scale="smoke")

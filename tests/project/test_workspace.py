@@ -11,7 +11,8 @@ from ncutils.records import workspace
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    (tmp_path / "claims.yml").write_text("[]\n")
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "toy2020.yml").write_text("{}\n")
     monkeypatch.delenv("NCUTILS_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -25,8 +26,8 @@ def test_the_root_is_the_nearest_folder_with_claims_or_the_one_that_is_named(pro
     monkeypatch.setenv("NCUTILS_ROOT", str(deep))
     assert workspace.project_root() == deep
     monkeypatch.delenv("NCUTILS_ROOT")
-    (project / "claims.yml").unlink()
-    with pytest.raises(ValueError, match=r"no claims\.yml"):
+    (project / "claims" / "toy2020.yml").unlink()
+    with pytest.raises(ValueError, match=r"no claims/ with a paper's file"):
         workspace.project_root()
 
 
@@ -50,25 +51,6 @@ def test_a_writer_that_fails_leaves_the_old_file_and_no_rubbish(project):
     assert [file.name for file in path.parent.iterdir()] == ["x.txt"]
     write_atomically(path, lambda part: part.write_text("new"))
     assert path.read_text() == "new"
-
-
-def test_source_files_are_those_reached_by_imports_and_no_others():
-    reached = {path.name for path in workspace.source_files("ncutils.metrics")}
-    assert reached == {"metrics.py", "linalg.py", "__init__.py"}
-    plots = {path.name for path in workspace.source_files("ncutils.plotting")}
-    assert {"plotting.py", "results.py", "workspace.py"} <= plots
-    assert "plotting.py" not in {path.name for path in workspace.source_files("ncutils.results")}
-    with pytest.raises(ValueError, match=r"ncutils\.nothing"):
-        workspace.source_files("ncutils.nothing")
-
-
-def test_the_digest_moves_with_a_reached_file_and_only_with_that(project):
-    script = project / "page.py"
-    script.write_text("from ncutils import metrics\n")
-    first = workspace.source_digest(script)
-    assert workspace.source_digest(script) == first
-    script.write_text("from ncutils import metrics\nx = 1\n")
-    assert workspace.source_digest(script) != first
 
 
 def test_without_git_or_a_repository_the_commit_says_so(project):

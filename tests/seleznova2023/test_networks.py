@@ -6,20 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import xarray as xr
-from scipy.stats import spearmanr
 
-from ncutils import data, metrics, models
-from ncutils.experiments.seleznova2023 import _kernel_estimates, network_pairs
-from ncutils.experiments.seleznova2023 import _network_metrics as watch
-from ncutils.experiments.seleznova2023 import block_ntk_networks as experiment
+from ncutils import data, experiments, metrics, models
+from ncutils.experiments.seleznova2023 import measures, network_pairs, networks
 from tests import oracles
 
 C, m = 3, 4
 LABELS = np.repeat(np.arange(C), m)
 
-TINY = experiment.Config(
-    "mnist",
+TINY = networks.Grid(
     network="cnn",
     shape=((2, 3),),
     dataset="digits",
@@ -42,7 +37,7 @@ TINY = experiment.Config(
 
 @pytest.fixture(scope="module")
 def tiny():
-    return experiment.run(TINY)
+    return networks.train(TINY)
 
 
 def drawn(key, n=5):
@@ -53,7 +48,7 @@ def drawn(key, n=5):
 def test_the_invariants_numbers_are_those_of_the_released_form(key):
     W, H = drawn(key)
     values = (2.0, 0.7, 0.2)
-    found = watch.invariant_numbers(W, H, values, m=m, C=C)
+    found = measures.invariant_numbers(W, H, values, m=m, C=C)
     slow = oracles.released_invariant(np.asarray(W), np.asarray(H), *values, m=m, C=C)
     for name, value in slow.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-10, err_msg=name)
@@ -61,29 +56,13 @@ def test_the_invariants_numbers_are_those_of_the_released_form(key):
     assert abs(other["invariant_norm"] - found["invariant_norm"]) > 1e-2
 
 
-def test_three_values_are_the_means_of_a_loop_over_pairs(key):
-    A = jax.random.normal(key, (12, 12))
-    K = A @ A.T
-    order = np.random.default_rng(0).permutation(12)
-    found = watch.three_values(K[order][:, order], LABELS[order], num_classes=C)
-    pairs = {"d": [], "c": [], "n": []}
-    for i in range(12):
-        for j in range(12):
-            kind = "d" if i == j else "c" if LABELS[i] == LABELS[j] else "n"
-            pairs[kind].append(float(K[i, j]))
-    np.testing.assert_allclose(found, [np.mean(v) for v in pairs.values()], rtol=1e-12)
-    assert abs(found[1] - np.mean(pairs["c"] + pairs["d"])) > 1e-2
-    with pytest.raises(ValueError, match="two samples"):
-        watch.three_values(jnp.eye(3), np.arange(3), num_classes=3)
-
-
 def test_what_is_recorded_is_what_the_networks_show(tiny):
-    train, test = experiment.load(TINY)
-    networks = experiment.untrained(TINY, 1)
+    train, test = networks.load(TINY)
+    stack = networks.untrained(TINY, 1)
 
     @jax.jit
     def look(X):
-        model = jax.tree.map(lambda leaf: leaf[1], networks)
+        model = jax.tree.map(lambda leaf: leaf[1], stack)
         return models.features(model, X), models.logits(model, X), model.classifier.weight
 
     H, outputs, W = (v.astype(float) for v in look(jnp.asarray(train.x)))
@@ -119,11 +98,11 @@ def test_the_grid_is_labelled_and_a_seed_is_one_network_at_every_rate(tiny):
 
 
 def test_estimates_are_taken_of_the_run_that_collapsed_most_and_the_one_that_did_least(tiny):
-    train, _ = experiment.load(TINY)
-    how = {"per_class": 2, "size": 2, "few": 2, "draws": 3, "seed": 0, "chunk": 4}
-    networks, X = experiment.untrained(TINY, 1), jnp.asarray(train.x)
+    train, _ = networks.load(TINY)
+    options = {"per_class": 2, "size": 2, "few": 2, "draws": 3, "seed": 0, "chunk": 4}
+    stack, X = networks.untrained(TINY, 1), jnp.asarray(train.x)
     start = tiny.isel(epoch=slice(0, 1))
-    found = _kernel_estimates.estimates(start, networks, X, train.y, **how)
+    found = measures.estimates(start, stack, X, train.y, **options)
     ends = start.nc1.values[:, 0]
     fine = ~tiny.diverged.values & (tiny.seed.values == 0)
     assert found.example_run.values.tolist() == [0, 0] == [int(np.flatnonzero(fine)[0])] * 2
@@ -145,50 +124,69 @@ def test_a_diverging_step_stays_in_the_result_under_its_name(tiny):
     assert np.isfinite(tiny.train_accuracy).all()
 
 
-def test_every_configuration_has_a_checkpoint_of_its_own(monkeypatch, tmp_path):
-    # that one which was moved is refused by its content is tested with the training
-    monkeypatch.setattr(experiment.workspace, "build_dir", lambda scale: tmp_path / scale)
-    longer = dataclasses.replace(TINY, checkpoint_every=1, epochs=3, record_at=(0, 3))
-    other = dataclasses.replace(longer, weight_decay=0.1)
-    assert experiment._checkpoint(longer) != experiment._checkpoint(other)
-    assert experiment._checkpoint(longer) == experiment._checkpoint(dataclasses.replace(longer))
-    assert experiment._checkpoint(TINY) is None
+def test_a_grid_that_was_stopped_goes_on_from_its_checkpoint(tmp_path, tiny):
+    # that a stopped run is equal in every bit is tested with the training
+    file = tmp_path / "grid.eqx"
+    again = networks.train(TINY, checkpoint=file)
+    assert file.is_file()
+    np.testing.assert_array_equal(again.nc1, tiny.nc1)
+    with pytest.raises(ValueError, match="another run"):
+        networks.train(dataclasses.replace(TINY, weight_decay=0.1), checkpoint=file)
 
 
 def test_training_and_test_images_are_balanced_and_disjoint():
-    train, test = experiment.load(dataclasses.replace(TINY, side=8))
+    train, test = networks.load(dataclasses.replace(TINY, side=8))
     assert train.class_sizes.tolist() == [3] * 10
     assert test.class_sizes.tolist() == [2] * 10
     rows = {x.tobytes() for x in train.x} & {x.tobytes() for x in test.x}
     assert not rows
-    small, _ = experiment.load(TINY)
+    small, _ = networks.load(TINY)
     np.testing.assert_allclose(small.x[:, 0, 0], train.x[:, :2, :2].mean(axis=(1, 2)), rtol=1e-6)
-    large, _ = experiment.load(dataclasses.replace(TINY, side=10))
+    large, _ = networks.load(dataclasses.replace(TINY, side=10))
     assert large.x.shape == (30, 10, 10, 1)
     with pytest.raises(ValueError, match="cannot be averaged"):
-        experiment.load(dataclasses.replace(TINY, side=3))
+        networks.load(dataclasses.replace(TINY, side=3))
+
+
+def config_of(pair, scale="paper"):
+    return experiments.config_of(f"seleznova2023/network_pairs/{pair}", scale=scale)
 
 
 def test_the_pairs_are_the_papers_nine_with_its_schedule():
     assert len(network_pairs.PAIRS) == 9
-    config = network_pairs.Config.at("resnet20_mnist", "paper")
+    config = config_of("resnet20_mnist")
     assert (config.epochs, config.drop_every, config.batch_per_class) == (400, 120, 12)
     assert len(config.learning_rates) == 30
     np.testing.assert_allclose(config.learning_rates[::29], (1e-4, 10**0.25))
-    shorter = network_pairs.Config.at("vgg16_cifar10", "paper")
+    shorter = config_of("vgg16_cifar10")
     assert len(shorter.learning_rates) == 20
     assert (shorter.side, shorter.kernel_per_class) == (32, 4)
-    assert network_pairs.Config.at("resnet20_mnist_cross_entropy", "paper").loss == "ce"
-    tenth = network_pairs.Config.at("resnet20_mnist", "workstation")
+    assert config_of("resnet20_mnist_cross_entropy").loss == "ce"
+    tenth = config_of("resnet20_mnist", "workstation")
     assert (10 * tenth.epochs, 10 * tenth.drop_every) == (config.epochs, config.drop_every)
     assert tenth.shape == ((8, 16, 32), (3, 3, 3))
     np.testing.assert_allclose(tenth.learning_rates[-1], 10**0.25 / 3)
-    with pytest.raises(ValueError, match="at scale paper, not at quick"):
-        network_pairs.Config.at("resnet20_mnist", "quick")
-    with pytest.raises(ValueError, match="at scale paper, not at workstation"):
-        network_pairs.Config.at("vgg11_mnist", "workstation")
-    with pytest.raises(ValueError, match="unknown cell"):
-        network_pairs.Config.at("alexnet", "paper")
+    with pytest.raises(ValueError, match="workstation"):
+        config_of("vgg11_mnist", "workstation")
+    with pytest.raises(ValueError, match="no case"):
+        config_of("alexnet")
+
+
+@pytest.mark.parametrize("pair", network_pairs.PAIRS)
+def test_a_small_pair_is_of_its_own_architecture_and_far_smaller(pair):
+    named = pair.split("_")[0].removesuffix("20")
+    full, small = config_of(pair), config_of(pair, "smoke")
+    assert small.network.startswith(named)
+    assert (small.dataset, small.side) == (full.dataset, full.side)
+    channels = 3 if full.dataset == "cifar10" else 1
+    count = [
+        sum(
+            leaf.size
+            for leaf in jax.tree.leaves(models.partition(networks.shape_of(c, channels))[0])
+        )
+        for c in (small, full)
+    ]
+    assert 100 * count[0] < count[1]
 
 
 def test_the_cost_of_a_pair_counts_runs_steps_and_products():
@@ -207,7 +205,7 @@ def test_a_missing_data_set_is_said_before_anything_is_trained(monkeypatch):
 
     monkeypatch.setattr(data, "load", missing)
     with pytest.raises(data.DownloadError, match="mnist is nowhere at hand"):
-        network_pairs.run(network_pairs.Config.at("vgg11_mnist", "paper"))
+        experiments.run("seleznova2023/network_pairs/vgg11_mnist", scale="paper")
 
 
 @pytest.mark.parametrize(
@@ -225,55 +223,3 @@ def test_a_missing_data_set_is_said_before_anything_is_trained(monkeypatch):
 def test_settings_that_cannot_be_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(TINY, **change)
-
-
-def test_cells_have_three_scales_and_enough_seeds():
-    for cell in experiment.CELLS:
-        configs = [experiment.Config.at(cell, scale) for scale in ("smoke", "quick", "paper")]
-        assert {config.cell for config in configs} == {cell}
-        assert all(len(config.seeds) >= 3 for config in configs[1:])
-        assert configs[0].epochs < configs[1].epochs < configs[2].epochs
-    with pytest.raises(ValueError, match="unknown cell"):
-        experiment.Config.at("cifar", "quick")
-    with pytest.raises(ValueError, match="huge"):
-        experiment.Config.at("mnist", "huge")
-
-
-def readings():
-    """Six runs of three settings at three epochs; the last one never fits, one diverged."""
-    accuracy = [[0, 1, 1], [0, 0.5, 1], [0, 1, 1], [0, 0, 1], [0, 0, 0.5], [0, 0, 0]]
-    nc1 = np.arange(18.0).reshape(6, 3)
-    nc1[5] = np.nan
-    coords = {
-        "init": ("run", ["a"] * 4 + ["b"] * 2),
-        "learning_rate": ("run", [1.0, 1.0, 2.0, 2.0, 1.0, 1.0]),
-        "seed": ("run", [0, 1] * 3),
-        "diverged": ("run", [False] * 5 + [True]),
-        "epoch": [0, 5, 9],
-    }
-    grid = ("run", "epoch")
-    both = {"train_accuracy": (grid, np.array(accuracy, float)), "nc1": (grid, nc1)}
-    return xr.Dataset({**both, "test_accuracy": (grid, np.tile(nc1[:, :1] / 20, 3))}, coords)
-
-
-def test_runs_count_from_the_epoch_at_which_they_fit():
-    ds = readings()
-    counted = experiment.fitted(ds)
-    assert counted.nc1.isel(epoch=-1).values.tolist() == [2, 5, 8, 11]
-    assert experiment.at_fit(counted).nc1.values.tolist() == [1, 5, 7, 11]
-    assert experiment.fitted(ds, accuracy=2.0).sizes["run"] == 5  # none fits: all that are left
-    assert experiment.top(counted, margin=0.2).nc1.isel(epoch=0).values.tolist() == [6, 9]
-    left = experiment.beyond_setting(ds, np.arange(6.0))
-    assert left.tolist() == [-0.5, 0.5] * 3
-    assert np.isnan(experiment.beyond_setting(ds.isel(run=[0, 2]), [1.0, 2.0])).all()
-
-
-def test_rank_correlation_is_spearmans_with_ties(key):
-    a = np.round(np.asarray(jax.random.normal(key, (30,))), 1)
-    b = np.round(a + np.asarray(jax.random.normal(jax.random.fold_in(key, 1), (30,))), 1)
-    np.testing.assert_allclose(experiment.rank_correlation(a, b), spearmanr(a, b)[0], rtol=1e-12)
-    assert experiment.rank_correlation(a, np.exp(a)) == pytest.approx(1.0)
-    assert np.isnan(experiment.rank_correlation(a, np.ones(30)))
-    assert 0.25 < experiment.by_chance(a, b) < 0.5  # 1.96 / sqrt(29) = 0.36
-    by_seed = experiment.over_seeds(experiment.fitted(readings()), "nc1", "train_accuracy")
-    assert np.isnan(by_seed)  # two runs a seed say nothing

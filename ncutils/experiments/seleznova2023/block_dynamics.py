@@ -112,21 +112,21 @@ def _starts(config: Collapse, kernel: BlockKernel) -> block_ntk.State:
     smoke=Collapse(
         seeds=(0, 1),
         sizes=(1e-3, 1e-2, 0.5),
-        alignments=even(-1, 1, 3),
+        alignments=even(-1.0, 1.0, 3),
         biases=(0.0, 1.0, 1.6),
         across=(0.3,),
     ),
     quick=Collapse(
         seeds=(0, 1, 2),
         sizes=geometric(1e-3, 0.5, 7),
-        alignments=even(-1, 1, 9),
+        alignments=even(-1.0, 1.0, 9),
         biases=even(-0.6, 2.2, 8),
     ),
     paper=Collapse(
         seeds=tuple(range(20)),
         sizes=geometric(1e-3, 0.5, 17),
-        alignments=even(-1, 1, 17),
-        biases=even(-1, 3, 17),
+        alignments=even(-1.0, 1.0, 17),
+        biases=even(-1.0, 3.0, 17),
     ),
 )
 def collapse(config: Collapse) -> xr.Dataset:

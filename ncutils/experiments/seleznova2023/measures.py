@@ -16,8 +16,8 @@ from jaxtyping import Array, Float, Int
 
 from ncutils import block_ntk, entk, linalg, metrics, models
 from ncutils.block_ntk import BlockKernel
-from ncutils.experiments.seleznova2023.reading import fitted
 
+FIT = 0.99  # share of the training set; P2 draws its line at 0.999 of some fifty thousand
 ROWS_AT_ONCE = 500  # images in one pass of a network that is only looked at
 
 
@@ -145,6 +145,17 @@ def component_sizes(networks, X: Float[Array, "n *shape"], *, chunk: int):
         return {name: size for name, size in zip(("outputs", "features"), sizes, strict=True)}
 
     return jax.lax.map(one, networks)
+
+
+def fitted(ds: xr.Dataset, *, accuracy: float = FIT) -> xr.Dataset:
+    """The runs that did not diverge and fit their training set at the end.
+
+    Where not even three do, as at scale smoke, all that did not diverge.
+    """
+    last = ds.isel(epoch=-1)
+    alive = ~ds.diverged.values & np.isfinite(last.nc1.values)
+    fit = alive & (last.train_accuracy.values >= accuracy)
+    return ds.isel(run=np.flatnonzero(fit if fit.sum() >= 3 else alive))
 
 
 # --- the three values from few samples --------------------------------------------------------

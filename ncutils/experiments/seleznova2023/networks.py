@@ -187,7 +187,7 @@ def mnist(config: Grid, *, checkpoint: Path | None = None) -> xr.Dataset:
         **schedule(80, 6),
     ),
     paper=residual(
-        learning_rates=geometric(0.02, 4, 10),
+        learning_rates=geometric(0.02, 4.0, 10),
         train_per_class=72,
         test_per_class=100,
         kernel_per_class=12,
@@ -257,14 +257,19 @@ def _stack(make, initialisation, keys):
     return eqx.filter_vmap(lambda key: make(initialisation=initialisation, key=key))(keys)
 
 
+def shape_of(config: Grid, channels: int):
+    """One network with the shapes of its arrays in their place; nothing is drawn."""
+    make = _constructor(config, channels)
+    return eqx.filter_eval_shape(lambda key: make(key=key), jax.random.key(0))
+
+
 def operations(config: Grid, channels: int) -> float:
     """Floating-point operations of one training step of one run, but for what is negligible.
 
     Those of the outputs of one image, as the compiler counts them, times the images of a
     batch, times three: the gradients in features and in weights cost once more each.
     """
-    make = _constructor(config, channels)
-    model = eqx.filter_eval_shape(lambda key: make(key=key), jax.random.key(0))
+    model = shape_of(config, channels)
     arrays, static = eqx.partition(model, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
     x = jax.ShapeDtypeStruct((config.side, config.side, channels), jnp.float32)
     lowered = jax.jit(lambda arrays, x: eqx.combine(arrays, static)(x)).lower(arrays, x)

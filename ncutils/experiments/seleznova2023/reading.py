@@ -6,23 +6,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
 from ncutils import linalg, metrics
+from ncutils.experiments.seleznova2023.measures import FIT, fitted
+
+__all__ = [
+    "alignment",
+    "at_fit",
+    "beyond_setting",
+    "block_values",
+    "by_chance",
+    "component_ratio",
+    "dealt",
+    "examples",
+    "fitted",
+    "labels",
+    "over_seeds",
+    "rank_correlation",
+    "together",
+    "top",
+    "unexplained",
+    "worst_over_seeds",
+]
 
 CLASSES = 10
-FIT = 0.99  # share of the training set; P2 draws its line at 0.999 of some fifty thousand
-
-
-def fitted(ds: xr.Dataset, *, accuracy: float = FIT) -> xr.Dataset:
-    """The runs that did not diverge and fit their training set at the end.
-
-    Where not even three do, as at scale smoke, all that did not diverge.
-    """
-    last = ds.isel(epoch=-1)
-    alive = ~ds.diverged.values & np.isfinite(last.nc1.values)
-    fit = alive & (last.train_accuracy.values >= accuracy)
-    return ds.isel(run=np.flatnonzero(fit if fit.sum() >= 3 else alive))
 
 
 def at_fit(ds: xr.Dataset, *, accuracy: float = FIT) -> xr.Dataset:
@@ -47,9 +55,15 @@ def rank_correlation(a, b) -> float:
 
 
 def by_chance(a, b, *, draws: int = 500, seed: int = 0) -> float:
-    """The size that the rank correlation exceeds in one of twenty shuffles of the runs."""
-    rng, b = np.random.default_rng(seed), np.asarray(b)
-    sizes = [abs(rank_correlation(a, rng.permutation(b))) for _ in range(draws)]
+    """The size that the rank correlation exceeds in one of twenty shuffles of the runs.
+
+    The shuffles are those of one seed, so that a control is the same number each time;
+    `scipy.stats.permutation_test` would give the same up to its own draws.
+    """
+    if np.isnan(rank_correlation(a, b)):
+        return float("nan")
+    rng, (a, b) = np.random.default_rng(seed), (rankdata(np.asarray(v, float)) for v in (a, b))
+    sizes = [abs(np.corrcoef(a, rng.permutation(b))[0, 1]) for _ in range(draws)]
     return float(np.quantile(sizes, 0.95))
 
 
@@ -57,6 +71,24 @@ def over_seeds(ds: xr.Dataset, a: str, b: str) -> float:
     """Standard deviation over seeds of the rank correlation of two variables."""
     values = [rank_correlation(part[a].values, part[b].values) for _, part in ds.groupby("seed")]
     return float(np.nanstd(values, ddof=1)) if np.isfinite(values).sum() > 1 else float("nan")
+
+
+def together(ds: xr.Dataset, a: str, b: str, *, sign: int = 1) -> dict[str, float]:
+    """How two variables go together over runs, as a claim is told it.
+
+    Args:
+        ds: runs at one epoch. a, b: names of variables.
+        sign: of the correlation that is expected.
+
+    Returns:
+        `value`, the rank correlation; `control`, what one of twenty shuffles reaches with this
+        sign; `spread`, the standard deviation over seeds.
+    """
+    return {
+        "value": rank_correlation(ds[a], ds[b]),
+        "control": sign * by_chance(ds[a], ds[b]),
+        "spread": over_seeds(ds, a, b),
+    }
 
 
 def beyond_setting(ds: xr.Dataset, values) -> np.ndarray:
@@ -135,12 +167,6 @@ def examples(fit: xr.Dataset) -> xr.Dataset:
     known = known if known.size else np.arange(fit.sizes["run"])
     ends = fit.nc1.isel(epoch=-1).values[known]
     return fit.isel(run=known[[int(np.argmin(ends)), int(np.argmax(ends))]])
-
-
-def same_setting(fit: xr.Dataset, example: xr.Dataset) -> xr.Dataset:
-    """All runs with the initialisation and the learning rate of one of them."""
-    same = (fit.init == example.init) & (fit.learning_rate == example.learning_rate)
-    return fit.isel(run=np.flatnonzero(same))
 
 
 def worst_over_seeds(datasets: Sequence[xr.Dataset], values: Sequence) -> float:

@@ -84,3 +84,16 @@ def test_kernels_are_drawn_as_shares_of_their_largest_entry_with_lines_between_c
     lines = [len(ax.get_lines()) + len(ax.collections) for ax in panes]
     assert lines[0] == lines[1] > lines[2]
     assert [panes[0].get_ylabel(), panes[4].get_ylabel()] == ["collapses", "does not"]
+
+
+def test_kernels_along_training_are_means_over_the_runs_of_two_settings(runs):
+    fit = runs.isel(run=slice(0, 4))
+    names = ("gamma_c", "gamma_n", "kappa_c", "kappa_n")
+    fit = fit.assign({name: fit.nc1 * (2 if name.endswith("_c") else 1) for name in names})
+    share = xr.DataArray([0.1, 0.2], dims="run", coords={"nc1": ("run", [1.0, 2.0])})
+    fig = seleznova2023.kernels_along(fit, fit.isel(run=[0, 2]), [share])
+    contrast, aligned = fig.axes[0].get_lines(), fig.axes[1].get_lines()
+    assert [line.get_ydata().tolist() for line in contrast] == [[2.0, 2.0]] * 4
+    assert aligned[0].get_ydata().tolist() == [2.0, 3.0]  # runs 0 and 1, of one setting
+    assert aligned[2].get_ydata().tolist() == [6.0, 7.0]  # runs 2 and 3, of the other
+    assert fig.axes[2].collections[0].get_offsets().tolist() == [[1.0, 0.1], [2.0, 0.2]]

@@ -33,17 +33,17 @@ def ds():
 
 def test_a_pane_splits_the_layer_that_it_names(ds):
     axes = plt.subplots(1, 2)[1]
-    beaglehole2024.split_by_layer(axes, ds)
+    beaglehole2024.split_by_layer(axes, np.log10(ds.nc1))
     assert [ax.get_title() for ax in axes] == ["layer 1", "layer 2"]
     second = axes[1].get_lines()[2]
     expected = np.log10(ds.nc1.sel(layer=2, stage="output")).mean("repeat")
     np.testing.assert_allclose(second.get_ydata(), expected)
     assert second.get_xdata().tolist() == [0, 5, 9]
     other = plt.subplots(1, 2)[1]
-    beaglehole2024.split_by_layer(other, ds, captions=False)
+    beaglehole2024.split_by_layer(other, np.log10(ds.nc1), captions=False)
     assert (other[0].get_title(), other[0].get_legend()) == ("", None)
     with pytest.raises(ValueError, match="zip"):
-        beaglehole2024.split_by_layer(plt.subplots(1, 3)[1], ds)
+        beaglehole2024.split_by_layer(plt.subplots(1, 3)[1], np.log10(ds.nc1))
 
 
 def test_shares_correlations_and_loss_have_a_pane_each(ds):

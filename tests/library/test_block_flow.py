@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from ncutils import block_ntk
-from ncutils.block_ntk import BlockKernel
-from ncutils.block_ntk import compose, decompose
+from ncutils.block_ntk import BlockKernel, Solver, compose, decompose
 from tests import oracles
 
 C, M, N_NEURONS = 3, 4, 5
@@ -28,6 +27,12 @@ def random_state(seed):
         jax.random.normal(k[1], (N_NEURONS, N)),
         0.3 * jax.random.normal(k[2], (C,)),
     )
+
+
+def label_bases():
+    """Q1, constant on classes, and Q2, zero sum on each class: (21)–(22), from their definition."""
+    inside = np.asarray(block_ntk.within_basis(M))
+    return np.kron(np.eye(C), np.ones((M, 1))) / M**0.5, np.kron(np.eye(C), inside)
 
 
 def numpy(*arrays):
@@ -224,7 +229,7 @@ def test_equations_31_to_35_chain_rule_through_a_model_whose_kernel_is_known():
 
 
 def test_equation_21_the_bases_are_a_singular_value_decomposition_of_the_labels():
-    Q1, Q2 = block_ntk.label_bases(M, C)
+    Q1, Q2 = label_bases()
     Q = np.hstack([Q1, Q2])
     np.testing.assert_allclose(Q.T @ Q, np.eye(N), **EXACT)
     Y = np.kron(np.eye(C), np.ones((1, M)))
@@ -232,12 +237,14 @@ def test_equation_21_the_bases_are_a_singular_value_decomposition_of_the_labels(
     np.testing.assert_allclose(Y @ Q2, 0, **EXACT)
 
 
-def test_equation_22_the_bases_are_kronecker_products():
-    Q1, Q2 = block_ntk.label_bases(M, C)
+def test_equation_22_the_decomposition_is_the_product_with_kronecker_products(state):
+    Q1, Q2 = label_bases()
     basis = np.asarray(block_ntk.within_basis(M))
-    np.testing.assert_allclose(Q1, np.kron(np.eye(C), np.ones((M, 1))) / M**0.5, **EXACT)
-    np.testing.assert_allclose(Q2, np.kron(np.eye(C), basis), **EXACT)
     np.testing.assert_allclose(basis.sum(axis=0), 0, **EXACT)
+    H1, H2 = decompose(state[1], m=M, C=C)
+    np.testing.assert_allclose(H1, state[1] @ Q1 / M**0.5, **EXACT)
+    np.testing.assert_allclose(H2, state[1] @ Q2 / M**0.5, **EXACT)
+    assert not np.allclose(H2, state[1] @ np.roll(Q2, 1, axis=0) / M**0.5)
 
 
 @pytest.mark.parametrize("m", [M, (1, 6, 5)])
@@ -246,7 +253,7 @@ def test_equation_23_decomposition_and_its_inverse(state, m):
     H1, H2 = decompose(H, m=m, C=C)
     np.testing.assert_allclose(compose(H1, H2, m=m), H, **EXACT)
     if isinstance(m, int):
-        Q1, Q2 = block_ntk.label_bases(m, C)
+        Q1, Q2 = label_bases()
         np.testing.assert_allclose(m**0.5 * (H1 @ Q1.T + H2 @ Q2.T), H, **EXACT)
 
 
@@ -304,7 +311,7 @@ def test_equation_26_is_the_quantity_with_the_inverse_kernel(state):
     # the released code's form, which is m E
     mean = H.mean(axis=1)
     H1 = np.stack([H[:, c * M : (c + 1) * M].mean(axis=1) for c in range(C)], axis=1)
-    whole = H @ np.asarray(block_ntk.label_bases(M, C)[1])
+    whole = H @ np.asarray(label_bases()[1])
     alpha = VALUES[2] / (SINGLE / M + VALUES[1] + (C - 1) * VALUES[2])
     code = W.T @ W - M / CLASS * H1 @ H1.T - whole @ whole.T / SINGLE
     code += alpha * C**2 * M / CLASS * np.outer(mean, mean)
@@ -324,10 +331,12 @@ def test_equation_26_is_conserved_to_solver_tolerance_and_a_wrong_kernel_is_not(
 
 
 def test_equation_27_is_conserved_once_the_class_residuals_are_gone_and_not_before():
+    def final(W, H):
+        return W.T @ W - H @ H.T / SINGLE
+
     def derivative(state):
         dW, dH, _ = block_ntk.velocity(state, KERNEL, SIZES)
-        moving = lambda W, H: block_ntk.final_invariant(W, H, KERNEL)  # noqa: E731
-        return jnp.max(jnp.abs(jax.jvp(moving, state[:2], (dW, dH))[1]))
+        return jnp.max(jnp.abs(jax.jvp(final, state[:2], (dW, dH))[1]))
 
     assert float(derivative(collapsed_residual_state())) < 1e-10
     assert float(derivative(random_state(1))) > 1e-1
@@ -335,7 +344,7 @@ def test_equation_27_is_conserved_once_the_class_residuals_are_gone_and_not_befo
     W, H, _ = random_state(1)
     H1, H2 = decompose(H, m=M, C=C)
     np.testing.assert_allclose(
-        block_ntk.final_invariant(W, H, KERNEL) / M,
+        final(W, H) / M,
         W.T @ W / M - (H1 @ H1.T + H2 @ H2.T) / SINGLE,
         **EXACT,
     )
@@ -343,7 +352,7 @@ def test_equation_27_is_conserved_once_the_class_residuals_are_gone_and_not_befo
 
 def test_equations_36_to_43_steps_of_the_reduction(state, residual):
     W, H, b = state
-    Q1, Q2 = block_ntk.label_bases(M, C)
+    Q1, Q2 = label_bases()
     H1, H2 = decompose(H, m=M, C=C)
     R1 = W @ H1 + b[:, None] - jnp.eye(C)
     Y = jnp.kron(jnp.eye(C), jnp.ones((1, M)))
@@ -401,7 +410,7 @@ def test_trajectory_reports_residual_speed_and_convergence(trajectory):
 
 
 def test_a_flow_that_cannot_finish_is_reported_and_not_passed_off_as_one(state):
-    stuck = block_ntk.flow(*state, KERNEL, m=M, C=C, ts=TS, max_steps=30)
+    stuck = block_ntk.flow(*state, KERNEL, m=M, C=C, ts=TS, solver=Solver(max_steps=30))
     assert not bool(stuck.completed)
     assert not bool(stuck.converged(jnp.inf))
     assert "stopped or blown up after t = 0, 30 steps" in stuck.message

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ncutils import metrics
-from ncutils.experiments.beaglehole2024 import _perceptrons as nets
+from ncutils import metrics, models
+from ncutils.experiments.beaglehole2024 import _layers as nets
 from ncutils.experiments.beaglehole2024 import weights_and_agop as experiment
 from tests import oracles
 
@@ -18,11 +18,11 @@ Y = np.repeat(np.arange(CLASSES), SAMPLES // CLASSES)
 
 @pytest.fixture(scope="module")
 def small():
-    config = experiment.Config(
+    config = experiment.Perceptrons(
         dataset="digits", per_class=4, pool=2, width=6, gains=(0.5, 1.0), learning_rate=0.2,
-        batch=8, epochs=6, record_at=(0, 6), seeds=(0, 1), hidden=3,
+        batch_size=8, epochs=6, record_at=(0, 6), seeds=(0, 1), hidden=3,
     )  # fmt: skip
-    return config, experiment.run(config)
+    return config, experiment.mlp(config)
 
 
 def by_hand(weights, X):
@@ -34,7 +34,7 @@ def by_hand(weights, X):
 
 
 def test_the_network_has_glorot_weights_times_the_gain_and_no_biases(key):
-    net = nets.perceptron((300, 200, 100, 10), gain=0.3, key=key)
+    net = models.unbiased_mlp((300, 200, 100, 10), gain=0.3, key=key)
     assert [W.shape for W in net.weights] == [(200, 300), (100, 200), (10, 100)]
     assert len(jax.tree.leaves(net)) == 3
     for W, std in zip(net.weights, (0.3 * np.sqrt(2 / 500), 0.3 * np.sqrt(2 / 300)), strict=False):
@@ -53,7 +53,7 @@ def test_nc1_of_the_right_part_is_that_of_singular_values_times_right_vectors(sh
     half = rng.normal(size=(shape[1], shape[1]))
     A, turn = half @ half.T, nets.rotation(shape[1], seed=3)
     arrays = (jnp.asarray(a) for a in (W, H, A, Y))
-    found = nets.look_at_layer(*arrays, num_classes=CLASSES, turn=jnp.asarray(turn))
+    found = nets.measure_layer(*arrays, num_classes=CLASSES, turn=jnp.asarray(turn))
     at = dict(zip(nets.STAGES, found["nc1"], strict=True))
     _, S, Vt = np.linalg.svd(W)
     parts = {
@@ -82,7 +82,7 @@ def test_a_rotation_is_orthogonal():
 
 def test_the_agop_of_a_layer_is_that_of_the_network_from_there_on():
     rng = np.random.default_rng(2)
-    net = nets.perceptron((6, 5, 5, CLASSES), gain=1.0, key=jax.random.key(2))
+    net = models.unbiased_mlp((6, 5, 5, CLASSES), gain=1.0, key=jax.random.key(2))
     X = rng.normal(size=(SAMPLES, 6)).astype(np.float32)
     turns = [jnp.asarray(nets.rotation(size, seed=1)) for size in (6, 5)]
     dealt = jnp.asarray(rng.permutation(Y))
@@ -113,36 +113,40 @@ def test_the_agop_of_a_layer_is_that_of_the_network_from_there_on():
     assert abs(found["shares"][0] - found["shares_dealt"][0]) > 1e-3
 
 
-def test_an_epoch_is_plain_gradient_descent_over_shuffled_batches():
-    rng = np.random.default_rng(3)
-    X = jnp.asarray(rng.normal(size=(8, 4)), jnp.float32)
-    targets = jnp.asarray(rng.normal(size=(8, 2)), jnp.float32)
-    networks = experiment._start(jnp.array([0, 1]), jnp.ones(2, jnp.float32), (4, 5, 2))
-    whole = experiment._advance(
-        networks, jnp.array([0, 1]), X, targets,
-        jnp.asarray(0), jnp.asarray(1), jnp.float32(0.1), 8, 1,
-    )  # fmt: skip
-    first, last = (np.asarray(W[1], float) for W in networks.weights)
+def test_training_is_plain_gradient_descent_on_the_squared_error(small):
+    config, _ = small
+    config = dataclasses.replace(config, batch_size=40, epochs=1, record_at=(0, 1), hidden=1)
+    ds = experiment.mlp(config)  # one step with all forty samples
+    X, y = nets.images("digits", per_class=4, samples=None, pool=2)
+    X, targets = X.reshape(40, 16).astype(float), np.where(np.arange(10) == y[:, None], 1.0, -1.0)
+    net = models.unbiased_mlp((16, 6, 10), gain=0.5, key=jax.random.key(1))
+    first, last = (np.asarray(W, float) for W in net.weights)
     hidden = np.maximum(X @ first.T, 0)
     error = (hidden @ last.T - targets) * 2 / targets.size
-    slope_last = error.T @ hidden
-    slope_first = ((error @ last) * (hidden > 0)).T @ X
-    np.testing.assert_allclose(whole.weights[1][1], last - 0.1 * slope_last, atol=1e-6)
-    np.testing.assert_allclose(whole.weights[0][1], first - 0.1 * slope_first, atol=1e-6)
-    halved = first - 0.05 * slope_first  # the step of the loss with a factor one half
-    assert np.abs(whole.weights[0][1] - halved).max() > 1e-4
+    slopes = ((error @ last) * (hidden > 0)).T @ X, error.T @ hidden
+
+    def loss(step):
+        hidden = np.maximum(X @ (first - step * slopes[0]).T, 0)
+        return np.mean((hidden @ (last - step * slopes[1]).T - targets) ** 2)
+
+    measured = ds.loss.sel(gain=0.5, repeat=1)
+    np.testing.assert_allclose(measured, [loss(0), loss(0.2)], rtol=1e-6)
+    assert abs(measured[1] / loss(0.1) - 1) > 1e-4  # the step of the loss with a factor one half
 
 
 def test_pixels_are_standardised_and_samples_sorted_by_class(small):
     config, _ = small
-    X, y = experiment.digits(config)
-    assert X.shape == (40, 16)
+    assert (config.per_class, config.pool) == (4, 2)
+    X, y = nets.images("digits", per_class=4, samples=None, pool=2)
+    assert X.shape == (40, 4, 4, 1)
+    assert X.dtype == np.float32
+    X = X.reshape(40, 16)
     assert (np.diff(y) >= 0).all()
     spread = X.std(axis=0, ddof=1)
     assert np.isin(np.round(spread, 4), (0.0, 1.0)).all()
     np.testing.assert_allclose(X.mean(axis=0), 0, atol=1e-6)
-    whole, _ = experiment.digits(dataclasses.replace(config, per_class=None, samples=50, pool=1))
-    assert whole.shape == (50, 64)
+    whole, _ = nets.images("digits", per_class=None, samples=50, pool=1)
+    assert whole.shape == (50, 8, 8, 1)
 
 
 def test_a_run_records_every_network_and_learns(small):
@@ -159,24 +163,20 @@ def test_a_run_records_every_network_and_learns(small):
     )
     np.testing.assert_allclose(ds.shares.sum("part"), 1.0)
     # a run does not depend on the others (as many of them: nothing is compiled again)
-    other = experiment.run(dataclasses.replace(config, gains=(1.0, 0.7), seeds=(1, 5)))
+    other = experiment.mlp(dataclasses.replace(config, gains=(1.0, 0.7), seeds=(1, 5)))
     same = {"gain": 1.0, "repeat": 1}
     np.testing.assert_allclose(other.loss.sel(same), ds.loss.sel(same), rtol=1e-5)
     assert abs(ds.loss.sel(gain=0.5) - ds.loss.sel(gain=1.0)).max() > 1e-3
 
 
 def test_paper_scale_has_the_published_settings():
-    config = experiment.Config.at("mlp", "paper")
+    config = experiment.mlp.scales["paper"]
     assert (config.dataset, config.samples, config.per_class) == ("mnist", 50_000, None)
     assert (config.width, config.hidden, config.pool) == (512, 5, 1)
-    assert (config.learning_rate, config.batch, config.epochs) == (0.05, 128, 500)
+    assert (config.learning_rate, config.batch_size, config.epochs) == (0.05, 128, 500)
     assert 0.2 in config.gains
     assert config.seeds == (0, 1, 2)
     assert config.record_at[:2] == (0, 10)
-    with pytest.raises(ValueError, match="unknown cell 'vgg'"):
-        experiment.Config.at("vgg", "quick")
-    with pytest.raises(ValueError, match="unknown scale"):
-        experiment.Config.at("mlp", "huge")
 
 
 def test_shares_are_those_of_nc1():

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from ncutils import block_ntk, metrics
-from ncutils.block_ntk import BlockKernel
-from ncutils.block_ntk import decompose
-from ncutils.block_ntk import DenseKernel, GeneralBlockKernel, SpecialisedKernel
+from ncutils.block_ntk import (
+    BlockKernel,
+    DenseKernel,
+    GeneralBlockKernel,
+    SpecialisedKernel,
+    decompose,
+)
 from tests import oracles
 
 C, M, N_NEURONS = 3, 4, 5

@@ -1,0 +1,1 @@
+"""A toy paper: how two means drift apart."""
