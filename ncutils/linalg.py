@@ -143,14 +143,16 @@ def block_means(
         1.0
     """
     average = class_averager(y, num_classes=num_classes, dtype=K.dtype)
-    means = average.T @ (K @ average)
-    if not distinct:
-        return means
     counts = one_hot(y, num_classes=num_classes, dtype=K.dtype).sum(axis=0)
-    own = jnp.diagonal(K, axis1=-2, axis2=-1) @ average
-    within = jnp.diagonal(means, axis1=-2, axis2=-1)
-    apart = (counts * within - own) / (counts - 1)
-    return jnp.where(jnp.eye(num_classes, dtype=bool), apart[..., None], means)
+
+    def one(K):
+        means = average.T @ (K @ average)
+        if not distinct:
+            return means
+        apart = (counts * jnp.diagonal(means) - jnp.diagonal(K) @ average) / (counts - 1)
+        return jnp.where(jnp.eye(num_classes, dtype=bool), apart[:, None], means)
+
+    return jnp.vectorize(one, signature="(n,n)->(c,c)")(K)
 
 
 def block_values(
@@ -189,12 +191,14 @@ def block_values(
     if not is_traced(y) and len(y) == num_classes:
         raise ValueError(f"{num_classes} samples in {num_classes} classes: none has two of them")
     sizes = one_hot(y, num_classes=num_classes, dtype=K.dtype).sum(axis=0)
-    sums = block_means(K, y, num_classes=num_classes) * sizes[:, None] * sizes[None, :]
-    own = jnp.trace(K, axis1=-2, axis2=-1)
-    within = jnp.trace(sums, axis1=-2, axis2=-1)
-    across = jnp.sum(jnp.where(jnp.eye(num_classes, dtype=bool), 0.0, sums), axis=(-2, -1))
-    n, same = sizes.sum(), jnp.sum(sizes**2)
-    return jnp.stack([own / n, (within - own) / (same - n), across / (n**2 - same)], axis=-1)
+    n, same, between = sizes.sum(), jnp.sum(sizes**2), 1 - jnp.eye(num_classes, dtype=K.dtype)
+
+    def one(K):
+        sums = block_means(K, y, num_classes=num_classes) * jnp.outer(sizes, sizes)
+        own, within, across = jnp.trace(K), jnp.trace(sums), jnp.sum(sums * between)
+        return jnp.stack([own / n, (within - own) / (same - n), across / (n**2 - same)])
+
+    return jnp.vectorize(one, signature="(n,n)->(v)")(K)
 
 
 @jax.tree_util.register_dataclass

@@ -16,7 +16,6 @@ from tests.book.tree import (
     read,
     row,
     squeeze,
-    write,
     write_ledger,
     write_tree,
 )

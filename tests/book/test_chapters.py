@@ -368,11 +368,22 @@ def test_every_redirect_leads_to_a_page_of_the_book():
 def test_the_pages_of_the_first_edition_lead_to_where_they_are_now():
     text = (BOOK / "redirects.txt").read_text(encoding="utf-8")
     old = dict(line.split() for line in text.splitlines() if line and line[0] != "#")
-    pages = (
-        "agop beyond_balance block_dynamics block_kernel cross_entropy deep_rfm deep_rfm_theory "
-        "equations_of_state kernel_nc1 limiting_kernels ntk_block_structure shallow_network "
-        "weights_and_agop who_collapses"
-    ).split()
+    pages = [
+        "agop",
+        "beyond_balance",
+        "block_dynamics",
+        "block_kernel",
+        "cross_entropy",
+        "deep_rfm",
+        "deep_rfm_theory",
+        "equations_of_state",
+        "kernel_nc1",
+        "limiting_kernels",
+        "ntk_block_structure",
+        "shallow_network",
+        "weights_and_agop",
+        "who_collapses",
+    ]
     assert len(pages) == 14
     for page in pages:
         assert old[f"notebooks/{page}"].endswith(f"/{page}")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from ncutils import eos, experiments
-from ncutils.experiments.kothapalli2025 import _rivals
 from ncutils.experiments.kothapalli2025 import posterior as experiment
 from ncutils.experiments.kothapalli2025.equations_of_state import make
 from ncutils.kernels import erf
@@ -23,8 +22,8 @@ def test_the_textbook_variant_is_the_solution_and_the_others_are_not(plane):
     X, _, y = plane
     own = eos.solve(X, y, width=100.0, noise_var=1e-2).sigma
     found = {
-        name: _rivals.altered_covariance(X, y, variant=name, width=100.0, noise=1e-2)
-        for name in _rivals.VARIANTS
+        name: experiment.altered_covariance(X, y, variant=name, width=100.0, noise=1e-2)
+        for name in experiment.VARIANTS
     }
     np.testing.assert_allclose(found["theory"], own, rtol=1e-4, atol=1e-6)
     assert found["theory"].sum() > 1.2
@@ -34,20 +33,20 @@ def test_the_textbook_variant_is_the_solution_and_the_others_are_not(plane):
 
 
 def test_central_differences_agree_with_the_minus_sign_only():
-    minus, plus = _rivals.gradient_errors(jax.random.key(0), count=2)
+    minus, plus = experiment.gradient_errors(jax.random.key(0), count=2)
     assert minus.max() < 1e-6
     assert plus.min() > 1e-3
 
 
 def test_mean_field_at_infinite_width_is_the_prior_and_to_first_order_the_equations(plane):
     X, _, y = plane
-    sigma, Q, fine = _rivals.mean_field(X, y, 1e12, 1e-2)
+    sigma, Q, fine = experiment.mean_field(X, y, 1e12, 1e-2)
     assert bool(fine)
     np.testing.assert_allclose(sigma, np.eye(2) / 2, atol=1e-6)
     np.testing.assert_allclose(Q, erf.kernel(jnp.eye(2) / 2, X), atol=1e-6)
     drift = []
     for width in (2e4, 4e4):
-        sigma, _, fine = _rivals.mean_field(X, y, width, 1e-2)
+        sigma, _, fine = experiment.mean_field(X, y, width, 1e-2)
         assert bool(fine)
         same = eos.solve(X, y, width=width, noise_var=1e-2, tol=1e-10).sigma
         drift.append((float(sigma.sum()) - 1, float(same.sum()) - 1))
@@ -58,7 +57,7 @@ def test_mean_field_at_infinite_width_is_the_prior_and_to_first_order_the_equati
 
 def test_mean_field_solves_its_own_equation_by_another_quadrature(plane):
     X, _, y = map(np.asarray, plane)
-    sigma, Q, fine = _rivals.mean_field(jnp.asarray(X), jnp.asarray(y), 50.0, 1e-2)
+    sigma, Q, fine = experiment.mean_field(jnp.asarray(X), jnp.asarray(y), 50.0, 1e-2)
     assert bool(fine)
     by_hand = oracles.mean_field_moments(np.asarray(Q), X, y, width=50.0, noise=1e-2)
     np.testing.assert_allclose(by_hand[0], sigma, rtol=2e-3)
@@ -66,7 +65,7 @@ def test_mean_field_solves_its_own_equation_by_another_quadrature(plane):
     prior = oracles.mean_field_moments(np.asarray(Q), X, y, width=1e12, noise=1e-2)
     assert np.abs(prior[0] - np.asarray(sigma)).max() > 0.05
     with pytest.raises(ValueError, match="3 columns"):
-        _rivals.mean_field(jnp.ones((4, 3)), jnp.ones(4), 50.0, 1e-2)
+        experiment.mean_field(jnp.ones((4, 3)), jnp.ones(4), 50.0, 1e-2)
 
 
 def test_small_networks_are_trained_and_sampled():

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import kstest
 
 from ncutils import models
-from ncutils.models import convnets, layers
+from ncutils.models import convnets, layers, networks
 
 TINY = {"widths": (3, 4), "blocks": (1, 1), "dtype": jnp.float64}
 
@@ -16,7 +16,7 @@ TINY = {"widths": (3, 4), "blocks": (1, 1), "dtype": jnp.float64}
 def parameters(model):
     everything, held = (
         sum(leaf.size for leaf in jax.tree.leaves(tree))
-        for tree in (model, [norm.running for norm in models._norms(model)])
+        for tree in (model, [norm.running for norm in networks._norms(model)])
     )
     return everything - held
 
@@ -140,9 +140,9 @@ def test_every_norm_of_a_network_gets_the_statistics_of_its_own_place(make):
         X = jax.random.normal(key, (6 * 36,)).reshape(6, 6, 6, 1)
         outputs, moved = models.batch_logits(model, X)
         spoilt = eqx.tree_at(
-            lambda net: models._norms(net)[0].running.mean,
+            lambda net: networks._norms(net)[0].running.mean,
             moved,
-            models._norms(moved)[0].running.mean + 0.1,
+            networks._norms(moved)[0].running.mean + 0.1,
         )
         return outputs, [models.logits(net, X) for net in (moved, model, spoilt)]
 
@@ -155,7 +155,7 @@ def test_every_norm_of_a_network_gets_the_statistics_of_its_own_place(make):
 def test_running_statistics_are_no_parameters():
     model = jax.jit(lambda key: models.resnet(**TINY, key=key))(jax.random.key(0))
     weights, held, _ = models.partition(model)
-    assert len(jax.tree.leaves(held)) == 2 * len(models._norms(model)) == 10
+    assert len(jax.tree.leaves(held)) == 2 * len(networks._norms(model)) == 10
     total = len(jax.tree.leaves(eqx.filter(model, eqx.is_array)))
     assert len(jax.tree.leaves(weights)) == total - 10
     f, h, params = models.functions(model)

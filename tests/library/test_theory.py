@@ -37,9 +37,7 @@ def test_squared_distances_shrink_by_a_ratio_that_falls_from_one_to_a_half():
     np.testing.assert_allclose(ratio[20:], by_hand, rtol=1e-10)
     # the small-angle law 1 - 2θ/(3π), where the quotient has lost its digits
     tiny = jnp.array([1e-4])
-    assert theory.relu_distance_ratio(tiny)[0] == pytest.approx(
-        1 - 2e-4 / (3 * np.pi), abs=1e-9
-    )
+    assert theory.relu_distance_ratio(tiny)[0] == pytest.approx(1 - 2e-4 / (3 * np.pi), abs=1e-9)
     after = (1 - theory.relu_inner_product(fine))[1:]
     assert (np.asarray(after) <= np.asarray(1 - jnp.cos(fine))[1:]).all()
 

@@ -21,7 +21,7 @@ def kernel(seed=0, width=30):
 
 
 def pairs(K):
-    return linalg.block_values(K, LABELS, num_classes=C)
+    return np.asarray(linalg.block_values(K, LABELS, num_classes=C))
 
 
 def halves(K):

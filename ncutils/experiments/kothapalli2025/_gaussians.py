@@ -40,8 +40,8 @@ def kernel_matrices(X: Float[Array, "n d"]) -> dict[str, Float[Array, "n n"]]:
     nngp_erf, ntk_erf = kernels.nngp_and_ntk(X, activation="erf")
     nngp_relu, ntk_relu = kernels.nngp_and_ntk(X, activation="relu")
     linear = X @ X.T / X.shape[1]
-    found = (linear, nngp_erf, ntk_erf, released_ntk_erf(X), nngp_relu, ntk_relu)
-    return dict(zip(KERNELS, found, strict=True))
+    matrices = (linear, nngp_erf, ntk_erf, released_ntk_erf(X), nngp_relu, ntk_relu)
+    return dict(zip(KERNELS, matrices, strict=True))
 
 
 @partial(jax.jit, static_argnames="num_classes")
@@ -110,9 +110,9 @@ def sweep(
     seeds: tuple[int, ...],
 ) -> Float[np.ndarray, "s d r k f"]:
     """`log10_nc1` of Gaussian classes over class sizes × input dimensions × repeats."""
-    found = np.empty((len(sizes), len(dims), len(seeds), len(KERNELS), len(FORMULAS)))
+    nc1 = np.empty((len(sizes), len(dims), len(seeds), len(KERNELS), len(FORMULAS)))
     grid = [(i, j) for i in range(len(sizes)) for j in range(len(dims))]
     for i, j in tqdm(grid, desc=f"classes at {means}, std {std}"):
         X, y = draws(seeds, means=means, sizes=sizes[i], std=std, dim=dims[j], width=max(dims))
-        found[i, j] = log10_nc1(X, y, num_classes=len(means))
-    return found
+        nc1[i, j] = log10_nc1(X, y, num_classes=len(means))
+    return nc1

@@ -52,8 +52,8 @@ def limits(X: Float[Array, "r n d"], y: Int[Array, " n"], *, num_classes: int):
     """log10 NC1 of NNGP kernel and NTK, erf, for each repeat."""
 
     def one(x):
-        found = kernels.class_blocks(x, y, num_classes=num_classes, activation="erf")
-        return [jnp.log10(metrics.blocks_nc1(blocks).ratio) for blocks in found]
+        limiting = kernels.class_blocks(x, y, num_classes=num_classes, activation="erf")
+        return [jnp.log10(metrics.blocks_nc1(blocks).ratio) for blocks in limiting]
 
     return dict(zip(("nngp", "ntk"), jax.lax.map(one, X), strict=True))
 
@@ -87,10 +87,12 @@ def solve_each(
     options = {"source": source, "tol": tol, "max_steps": 1000}
     for x, t, units, variance, first in zip(X, targets, width, noise, start, strict=True):
         where = {"width": float(units), "noise_var": float(variance), "start": jnp.asarray(first)}
-        found = eos.solve(jnp.asarray(x), jnp.asarray(t), **where, **options)
-        row = {name: getattr(found, name) for name in ("residual", "steps", "converged", "sigma")}
-        sigma, fine = np.asarray(found.sigma), bool(found.converged)
-        nc1 = metrics.kernel_nc1(found.kernel, y, num_classes=int(y.max()) + 1) if fine else None
+        solution = eos.solve(jnp.asarray(x), jnp.asarray(t), **where, **options)
+        row = {
+            name: getattr(solution, name) for name in ("residual", "steps", "converged", "sigma")
+        }
+        sigma, fine = np.asarray(solution.sigma), bool(solution.converged)
+        nc1 = metrics.kernel_nc1(solution.kernel, y, num_classes=int(y.max()) + 1) if fine else None
         row["nc1"] = np.log10(nc1.ratio) if fine else np.nan
         row["spike"] = p / dim * inside @ sigma @ inside
         total = p * np.trace(sigma[:dim, :dim])
@@ -128,21 +130,21 @@ def _grid(config: "Figure4 | Figure5", name: str) -> xr.Dataset:
         rows = jnp.tile(X, (widths, 1, 1))
         width = np.repeat(config.widths, repeats)
         for s, source in enumerate(eos.SOURCES):
-            found = solve_each(rows, y, t, dim, source=source, width=width)
+            solved = solve_each(rows, y, t, dim, source=source, width=width)
             for field, values in table.items():
-                values[s, :, i, j] = found[field].reshape(widths, repeats)
+                values[s, :, i, j] = solved[field].reshape(widths, repeats)
             prior = jnp.eye(pad) / pad
             at = {"width": config.widths[-1], "noise_var": NOISE, "source": source}
             step = eos.right_hand_side(prior, X[0], t, **at)
             gap[s, i, j] = pad / dim * jnp.abs(prior - step).max()
     dims = ("source", "width", "N", "d0", "repeat")
-    found = xr.Dataset(
+    grid = xr.Dataset(
         {f: (dims, v) for f, v in table.items()}
         | {k: (dims[2:], v) for k, v in kernel.items()}
         | {"first_gap": (("source", "N", "d0"), gap)},
         dict(zip(dims, (list(eos.SOURCES), *map(list, axes)), strict=True)),
     )
-    return found.assign_attrs(reference_rtol=FLAT)
+    return grid.assign_attrs(reference_rtol=FLAT)
 
 
 @dataclass(frozen=True)
@@ -265,11 +267,11 @@ def _sets(config: Settings) -> xr.Dataset:
                 t = deal(jnp.asarray(seeds) + 500, t)
             nngp[i, j] = limits(X, y, num_classes=int(y.max()) + 1)["nngp"]
             for s, source in enumerate(eos.SOURCES):
-                found = solve_each(X, y, t, dim, width=config.widths[-1], source=source)
+                solved = solve_each(X, y, t, dim, width=config.widths[-1], source=source)
                 for field, values in table.items():
-                    values[s, i, j] = found[field]
+                    values[s, i, j] = solved[field]
                 if source == "theory":
-                    own = found["sigma"][0]
+                    own = solved["sigma"][0]
             roots = [jnp.eye(pad) + jax.random.normal(k, (pad, pad)) for k in keys]
             start = jnp.stack([R @ R.T / pad**2 for R in roots])
             rows = jnp.tile(X[:1], (config.starts, 1, 1))
@@ -299,13 +301,13 @@ def _sets(config: Settings) -> xr.Dataset:
 def _lines(config: Settings) -> xr.Dataset:
     """D1 in 8 dimensions: the width at the paper's noise, the noise at the last width."""
     X, y, t = make("D1", total=config.total, dim=8, pad=max(config.dims), seeds=config.seeds)
-    repeats, found = len(config.seeds), {}
+    repeats, lines = len(config.seeds), {}
     for axis, values in (("width", config.widths), ("noise", config.noises)):
         rows = jnp.tile(X, (len(values), 1, 1))
         where = {"width": config.widths[-1], axis: np.repeat(values, repeats)}
         solved = solve_each(rows, y, t, 8, **where)
         for f in FIELDS:
             shaped = solved[f].reshape(len(values), repeats)
-            found[f"{axis}_{f}"] = ((axis, "repeat"), shaped)
-    found["line_nngp"] = (("repeat",), np.asarray(limits(X, y, num_classes=2)["nngp"]))
-    return xr.Dataset(found, {"width": list(config.widths), "noise": list(config.noises)})
+            lines[f"{axis}_{f}"] = ((axis, "repeat"), shaped)
+    lines["line_nngp"] = (("repeat",), np.asarray(limits(X, y, num_classes=2)["nngp"]))
+    return xr.Dataset(lines, {"width": list(config.widths), "noise": list(config.noises)})

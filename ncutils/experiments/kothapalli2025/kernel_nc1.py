@@ -62,7 +62,7 @@ class RandomFeatures:
 )
 def random_features(config: RandomFeatures) -> xr.Dataset:
     """Theorem 4.1: both traces by each of `ROUTES`; Fig. 1: the kernel of `panels`."""
-    found = np.empty((len(config.sizes), len(config.seeds), len(ROUTES), 2))
+    traces_by_route = np.empty((len(config.sizes), len(config.seeds), len(ROUTES), 2))
     for i, sizes in enumerate(config.sizes):
         C = len(sizes)
         for j, seed in enumerate(config.seeds):
@@ -70,17 +70,17 @@ def random_features(config: RandomFeatures) -> xr.Dataset:
             y = rng.permutation(np.repeat(np.arange(C), sizes))
             H = rng.normal(size=(C, config.dim))[y] + rng.normal(size=(len(y), config.dim))
             K = H @ H.T
-            found[i, j, 0] = covariance_traces(H, y, C)
+            traces_by_route[i, j, 0] = covariance_traces(H, y, C)
             for k, formula in enumerate(FORMULAS, start=1):
                 traces = metrics.kernel_nc1(
                     jnp.asarray(K), jnp.asarray(y), num_classes=C, weighting=formula
                 )
-                found[i, j, k] = traces.within, traces.between
-            found[i, j, 3] = without_diagonal(K, y, C)
+                traces_by_route[i, j, k] = traces.within, traces.between
+            traces_by_route[i, j, 3] = without_diagonal(K, y, C)
     pictures, signs = _heat_maps(config)
     return xr.Dataset(
         {
-            "trace": (("sizes", "repeat", "route", "part"), found),
+            "trace": (("sizes", "repeat", "route", "part"), traces_by_route),
             "kernel": (("panel", "i", "j"), pictures),
             "smallest_signed": (("panel", "repeat", "activation"), signs),
         },
@@ -144,11 +144,11 @@ class Imbalance:
 )
 def imbalance(config: Imbalance) -> xr.Dataset:
     """log10 NC1 of each kernel by both formulas, over class sizes and dimensions."""
-    found = sweep(
+    log10_nc1 = sweep(
         config.sizes, dims=config.dims, means=config.means, std=config.std, seeds=config.seeds
     )
     return xr.Dataset(
-        {"log10_nc1": (("sizes", "d0", "repeat", "kernel", "formula"), found)},
+        {"log10_nc1": (("sizes", "d0", "repeat", "kernel", "formula"), log10_nc1)},
         coords={
             "sizes": ["/".join(map(str, sizes)) for sizes in config.sizes],
             "share": ("sizes", [min(sizes) / sum(sizes) for sizes in config.sizes]),
@@ -188,7 +188,7 @@ def digits(config: Digits) -> xr.Dataset:
     names = ["nngp_erf", "ntk_erf", "nngp_relu", "ntk_relu"]
     shape = (len(config.seeds), len(INPUTS), len(config.classes))
     pixels, norms = np.empty(shape), np.empty(shape)
-    found = np.empty((*shape, len(config.depths), len(names)))
+    nc1 = np.empty((*shape, len(config.depths), len(names)))
     for i, seed in enumerate(tqdm(config.seeds, desc="digits")):
         raw, y = ordered_digits(whole, config.per_class, seed)
         for j, X in enumerate(both_inputs(raw).values()):
@@ -205,13 +205,13 @@ def digits(config: Digits) -> xr.Dataset:
                 ]
                 for k, C in enumerate(config.classes):
                     n = C * config.per_class
-                    found[i, j, k, m] = [
+                    nc1[i, j, k, m] = [
                         metrics.kernel_nc1(K[:n, :n], y[:n], num_classes=C).ratio for K in both
                     ]
     by = ("repeat", "inputs", "classes")
     return xr.Dataset(
         {
-            "log10_nc1": ((*by, "depth", "kernel"), np.log10(found)),
+            "log10_nc1": ((*by, "depth", "kernel"), np.log10(nc1)),
             "log10_pixels": (by, np.log10(pixels)),
             "log10_norms": (by, np.log10(norms)),
         },

@@ -41,12 +41,12 @@ ARCHITECTURES = ("dense", "conv", "conv-pool")
 def _log10_ratio(diagonal, blocks) -> float:
     """log₁₀ NC1 of balanced classes from the kernel's diagonal and its class averages."""
     C = len(blocks)
-    found = linalg.ClassBlocks(
+    given = linalg.ClassBlocks(
         means=jnp.asarray(blocks),
         diagonal=jnp.asarray(np.mean(diagonal)),
         share=jnp.full(C, 1 / C),
     )
-    return math.log10(metrics.blocks_nc1(found).ratio)
+    return math.log10(metrics.blocks_nc1(given).ratio)
 
 
 def infinite_dimension(means: tuple[float, ...], std: float) -> dict[str, float]:
@@ -67,10 +67,10 @@ def infinite_dimension(means: tuple[float, ...], std: float) -> dict[str, float]
     X = np.zeros((2 * C, 2 * C + 1))
     X[:, 0] = np.tile(means, 2)
     X[np.arange(2 * C), np.arange(1, 2 * C + 1)] = std
-    found = kernel_matrices(jnp.asarray(X * math.sqrt(X.shape[1])))
+    matrices = kernel_matrices(jnp.asarray(X * math.sqrt(X.shape[1])))
     return {
         name: _log10_ratio(np.diag(K), np.asarray(K)[:C, C:])
-        for name, K in found.items()
+        for name, K in matrices.items()
         if name != "ntk_erf_released"
     }
 
@@ -87,10 +87,10 @@ def one_dimension(means: tuple[float, ...], std: float, *, nodes: int = 80) -> d
     w = w / w.sum()
     X = np.concatenate([a + std * t for a in means])[:, None]
     average = np.kron(np.eye(len(means)), w[:, None])
-    found = kernel_matrices(jnp.asarray(X))
+    matrices = kernel_matrices(jnp.asarray(X))
     return {
         name: _log10_ratio(average.sum(axis=1) @ np.diag(K) / len(means), average.T @ K @ average)
-        for name, K in found.items()
+        for name, K in matrices.items()
         if name != "ntk_erf_released"
     }
 
@@ -121,14 +121,14 @@ def closed_forms(a: float, s: float) -> dict[str, float]:
     q0, q1 = math.asin(2 * S / (1 + 2 * S)), math.asin(2 * a * a / (1 + 2 * S))
     k0 = 2 * S / math.sqrt(1 + 4 * S)
     k1 = 2 * a * a / math.sqrt((1 + 2 * S) ** 2 - 4 * a**4)
-    found = {
+    values = {
         "data": s * s / (a * a),
         "nngp_erf": (q0 - q1) / q1,
         "ntk_erf": (q0 + k0 - q1 - k1) / (q1 + k1),
         "nngp_relu": relu,
         "ntk_relu": relu + math.tan(theta) / math.pi,
     }
-    return {name: math.log10(value) for name, value in found.items()}
+    return {name: math.log10(value) for name, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -154,13 +154,13 @@ class Gaussians:
 def gaussians(config: Gaussians) -> xr.Dataset:
     """log10 NC1 of each kernel on each of `SETS`, and what theory says of them."""
 
-    def found(name, *totals):
+    def log10_nc1_of(name, *totals):
         means, std = SETS[name]
         sizes = tuple((N // len(means),) * len(means) for N in totals)
         return sweep(sizes, dims=config.dims, means=means, std=std, seeds=config.seeds)[..., 0]
 
-    d1 = found("D1", *config.totals)
-    others = [found(name, config.totals[-1])[0] for name in list(SETS)[1:]]
+    d1 = log10_nc1_of("D1", *config.totals)
+    others = [log10_nc1_of(name, config.totals[-1])[0] for name in list(SETS)[1:]]
     theory = [
         [infinite_dimension(*setting) for setting in SETS.values()],
         [one_dimension(*setting) for setting in SETS.values()],
@@ -241,7 +241,7 @@ def _judge_sets(keys, dims, *, sizes, width):
         inside = jnp.mean(jnp.diagonal(blocks))
         outside = (jnp.sum(blocks) - C * inside) / (C * (C - 1))
         size = jnp.max(jnp.abs(theta))
-        found = {
+        row = {
             "log10_nngp": jnp.log10(q.ratio),
             "log10_ntk": jnp.log10(t.ratio),
             # NC1(Θ) ≥ NC1(Q) exactly where this is not negative, for any class sizes
@@ -254,10 +254,10 @@ def _judge_sets(keys, dims, *, sizes, width):
         for activation in kernels.ACTIVATIONS:
             Q, theta = kernels.nngp_and_ntk(X, activation=activation)
             ends = jnp.stack([nc1(Q).ratio, nc1(first_order_part(X, activation=activation)).ratio])
-            found[f"outside_{activation}"] = _outside(nc1(theta).ratio, ends)
+            row[f"outside_{activation}"] = _outside(nc1(theta).ratio, ends)
             if activation == "erf":
-                found["outside_released"] = _outside(nc1(released_ntk_erf(X)).ratio, ends)
-        return found
+                row["outside_released"] = _outside(nc1(released_ntk_erf(X)).ratio, ends)
+        return row
 
     return jax.lax.map(one, (keys, dims))
 
@@ -279,14 +279,14 @@ def rays(angles: Float[np.ndarray, " a"], *, seed: int) -> Float[np.ndarray, " a
     """
     radii = np.random.default_rng(seed).lognormal(sigma=0.5, size=32)
     y = jnp.repeat(jnp.arange(2), 32)
-    found = []
+    ratios = []
     for angle in angles:
         rows = np.array([[1.0, 0.0], [math.cos(angle), math.sin(angle)]])
         X = jnp.asarray(np.concatenate([radii[:, None] * row[None, :] for row in rows]))
         pair = kernels.nngp_and_ntk(X, activation="relu")
         q, t = (metrics.kernel_nc1(K, y, num_classes=2).ratio for K in pair)
-        found.append(float(t / q))
-    return np.array(found)
+        ratios.append(float(t / q))
+    return np.array(ratios)
 
 
 def ray_formula(angles: Float[np.ndarray, " a"]) -> Float[np.ndarray, " a"]:
@@ -368,20 +368,20 @@ def convolutional_kernels(
         "conv": stax.serial(stax.Flatten(), stax.Dense(1))[2],
         "conv-pool": stax.serial(stax.GlobalAvgPool(), stax.Dense(1))[2],
     }
-    found, state = [], None
+    by_depth, state = [], None
     for _ in range(depth):
         # pooling averages over pairs of pixels, so all of them are carried along
         state = layer(images, None, diagonal_spatial=False) if state is None else layer(state)
         heads_now = {name: head(state) for name, head in heads.items()}
-        found.append({name: (out.nngp, out.ntk) for name, out in heads_now.items()})
-    return found
+        by_depth.append({name: (out.nngp, out.ntk) for name, out in heads_now.items()})
+    return by_depth
 
 
 @partial(jax.jit, static_argnames=("activation", "depth"))
 def _network_nc1(images, y: Int[Array, " n"], *, activation, depth):
     rows = images.reshape(len(images), -1)
-    found = convolutional_kernels(images, activation=activation, depth=depth)
-    for layer, pairs in enumerate(found, start=1):
+    by_depth = convolutional_kernels(images, activation=activation, depth=depth)
+    for layer, pairs in enumerate(by_depth, start=1):
         pairs["dense"] = kernels.nngp_and_ntk(rows, activation=activation, depth=layer)
     return jnp.array(
         [
@@ -389,7 +389,7 @@ def _network_nc1(images, y: Int[Array, " n"], *, activation, depth):
                 [metrics.kernel_nc1(K, y, num_classes=10).ratio for K in pairs[name]]
                 for name in ARCHITECTURES
             ]
-            for pairs in found
+            for pairs in by_depth
         ]
     )
 
@@ -421,7 +421,7 @@ def networks(config: Networks) -> xr.Dataset:
     whole = data.load("mnist5k")
     side = config.pixels
     shape = (len(config.seeds), 2, 2, config.depth, len(ARCHITECTURES), 2)
-    found = np.empty(shape)
+    nc1 = np.empty(shape)
     for i, seed in enumerate(tqdm(config.seeds, desc="networks")):
         X, y = ordered_digits(whole, config.per_class, seed)
         images = data.resize(np.asarray(X).reshape(-1, 28, 28, 1), side)
@@ -429,12 +429,12 @@ def networks(config: Networks) -> xr.Dataset:
         for j, rows in enumerate(both_inputs(small).values()):
             images = rows.reshape(-1, side, side, 1)
             for k, activation in enumerate(kernels.ACTIVATIONS):
-                found[i, j, k] = _network_nc1(images, y, activation=activation, depth=config.depth)
+                nc1[i, j, k] = _network_nc1(images, y, activation=activation, depth=config.depth)
     return xr.Dataset(
         {
             "log10_nc1": (
                 ("repeat", "inputs", "activation", "depth", "architecture", "kernel"),
-                np.log10(found),
+                np.log10(nc1),
             )
         },
         coords={
