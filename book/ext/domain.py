@@ -13,7 +13,6 @@ from typing import ClassVar, NamedTuple
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.domains import Domain
-from sphinx.util.nodes import make_refnode
 
 from . import chapter, graph, reference
 from .ledger import MACROS, Ledger
@@ -21,14 +20,15 @@ from .numbers import slug
 from .typeset import logger, typeset
 
 RECORDED = '<div class="nc-recorded">Recorded for {{ nc.to_rows(claims) }} of the ledger</div>'
-ARRAYS = '<a file="{{ path }}" known="{{ known }}">arrays</a>'
+#: Which places a line of the ledger's row speaks of.
+KINDS = {"stated": "box", "text": "text", "shown": "figure", "recorded": "cell"}
 
 
 class Place(NamedTuple):
     """Something on a page that concerns a claim."""
 
     page: str
-    kind: str  # "box", "text", "figure", "cell" or "page"
+    kind: str  # of KINDS, or "page"
     anchor: str
     words: str
     arrays: tuple[str, ...] = ()  # of a figure
@@ -141,92 +141,63 @@ class Book(Domain):
 
     def resolve_xref(self, env, fromdocname, builder, typ, target, node, contnode):
         """The link that takes the place of a reference, or its words where it leads nowhere."""
-        link = functools.partial(self.link, builder, fromdocname)
-        if typ in ("stated", "chapter"):
-            return self.to_stated(target, link, contnode, is_short=typ == "chapter")
-        if typ == "shown":
-            return self.to_shown(target, link)
-        if typ == "recorded":
-            return self.to_recorded(target, link)
+        address = functools.partial(self.address, builder, fromdocname)
         if typ == "graph":
-            found = {claim: self.find("claim", claim) for claim in self.ledger.rows}
-            links = {claim: link(place) for claim, place in found.items() if place}
-            addresses = {one: it.get("refuri") or f"#{it['refid']}" for one, it in links.items()}
-            return graph.picture(self.ledger, target, addresses)
-        title = node.get("reftitle")
+            places = {claim: address(self.find("claim", claim)) for claim in self.ledger.rows}
+            return graph.picture(self.ledger, target, places)
+        if typ in ("shown", "recorded"):
+            places = [one for one in self.places(target) if one.kind == KINDS[typ]]
+            figures = [self.figure(place, target, address) for place in places]
+            return typeset(typ, figures=figures, cells=[address(one[::2]) for one in places])[0]
+        found, words, title = self.find(typ, target), "", node.get("reftitle")
         if typ == "symbol":
-            target = next(iter(chapter.rows_of(self, target, node["refdoc"])), target)
-            title = self.pages[chapter.NOTATION].meanings.get(target)
-        found = self.find(typ, target)
-        if typ == "page" and target in env.found_docs:
-            found, contnode = (target, ""), nodes.inline("", "", nodes.Text(self.title(target)))
-        made = link(found, *contnode.children, title=title)
+            name = next(iter(chapter.rows_of(self, target, node["refdoc"])), "")
+            found = self.find(typ, name)
+            title = found and self.pages[found[0]].meanings[name]
+        elif typ == "page" and target in env.found_docs:
+            found, words = (target, ""), self.title(target)
+        elif typ in ("stated", "chapter") and (place := self.stated(target)):
+            # Which figures show it, the next line says.
+            box = "" if place.kind == "figure" or typ == "chapter" else place.words
+            words = ", ".join(part for part in (self.title(place.page), box) if part)
+            found = place[::2]
+        made = nodes.inline("", "", *([nodes.Text(words)] if words else contnode.children))
+        if (uri := address(found)) is not None:
+            made = nodes.reference("", "", *made.children, refuri=uri, internal=True)
+            made.attributes |= {"reftitle": title} if title else {}
         made["classes"] += node["classes"]
         made["ids"] += node["ids"]
         return made
 
-    def link(self, builder, page: str, found, *children, title: str | None = None):
-        """A link from a page to (page, anchor), or the words alone where there is no such page."""
-        content = nodes.inline("", "", *children)
+    def address(self, builder, page: str, found: tuple[str, str] | None) -> str | None:
+        """The address of (page, anchor) on a page; None where the book has no such page."""
         if found is None or found[0] not in self.env.found_docs:
-            return content
-        made = make_refnode(builder, page, *found, content, title)
-        made.children = []
-        made += content.children
-        return made
+            return None
+        home = "" if found[0] == page else builder.get_relative_uri(page, found[0])
+        return home + (f"#{found[1]}" if found[1] else "")
 
     def title(self, page: str) -> str:
         """The heading of a page."""
         return self.env.titles[page].astext().replace("$", "")
 
-    def to_stated(self, claim: str, link, words: nodes.Element, *, is_short: bool) -> nodes.Node:
-        """Where a claim is stated: on its own page a box, a badge, a figure; or any badge.
-
-        Args:
-            claim: its id.
-            link: makes a link.
-            words: what is said where the book has no such place.
-            is_short: whether the heading of the page is enough.
-        """
+    def stated(self, claim: str) -> Place | None:
+        """Where a claim is stated: on its own page a box, a badge, a figure; or any badge."""
         own = f"notebooks/{self.ledger.rows[claim]['page']}"
         places = [place for place in self.places(claim) if place.kind != "cell"]
-        kinds = ("box", "text", "figure")
-        here = [place for kind in kinds for place in places if place[:2] == (own, kind)]
+        here = [place for kind in KINDS.values() for place in places if (own, kind) == place[:2]]
         if own in self.env.found_docs:
             here.append(Place(own, "page", "", ""))
-        place = next(iter(here or places), None)
-        if place is None:
-            return words
-        # Which figures show it, the next line says.
-        box = "" if place.kind == "figure" or is_short else place.words
-        text = ", ".join(part for part in (self.title(place.page), box) if part)
-        return link((place.page, place.anchor), nodes.Text(text))
+        return next(iter(here or places), None)
 
-    def to_shown(self, claim: str, link) -> nodes.Node:
-        """The figures that carry the claim, each with its arrays."""
-        (shown,) = typeset("<div></div>")
-        for place in [place for place in self.places(claim) if place.kind == "figure"]:
-            numbers = self.env.toc_fignumbers.get(place.page, {}).get("figure", {})
-            count = numbers.get(place.anchor)
-            text = "Fig. " + ".".join(map(str, count)) if count else f"figure {place.words}"
-            if place.page != f"notebooks/{self.ledger.rows[claim]['page']}":
-                text += f" of {self.title(place.page)}"
-            shown += nodes.Text(", " if shown.children else "Shown in ")
-            shown += link((place.page, place.anchor), nodes.Text(text))
-            for path in place.arrays:
-                if known := self.env.dlfiles.get(path.lstrip("/")):
-                    shown += nodes.Text(" (")
-                    shown += typeset(ARRAYS, path=path, known=known[1])
-                    shown += nodes.Text(")")
-        return shown if shown.children else nodes.Text("")
-
-    def to_recorded(self, claim: str, link) -> nodes.Node:
-        """The cells that record the claim."""
-        line = nodes.inline("", "Recorded")
-        for place in [place for place in self.places(claim) if place.kind == "cell"]:
-            line += nodes.Text(" by " if len(line) == 1 else " and ")
-            line += link((place.page, place.anchor), nodes.Text("this cell"))
-        return line
+    def figure(self, place: Place, claim: str, address) -> tuple[str, str | None, list]:
+        """A figure that shows a claim: its words, its address, and its arrays with their copies."""
+        numbers = self.env.toc_fignumbers.get(place.page, {}).get("figure", {})
+        count = numbers.get(place.anchor)
+        text = "Fig. " + ".".join(map(str, count)) if count else f"figure {place.words}"
+        if place.page != f"notebooks/{self.ledger.rows[claim]['page']}":
+            text += f" of {self.title(place.page)}"
+        copies = [(path, self.env.dlfiles.get(path.lstrip("/"))) for path in place.arrays]
+        return text, address(place[::2]), [(path, known[1]) for path, known in copies if known]
 
 
 def around(page: str, badge: nodes.Element) -> Place | None:
