@@ -39,7 +39,11 @@ class FigureDirective(SphinxDirective, LedgerReader):
         figure += self.images(record)
         caption, rest = self.caption(name)
         figure += caption
-        figure += nodes.legend("", *rest, *self.claims(), *self.line(record))
+        badges = self.badges(self.options.get("claims", "").replace(",", " ").split())
+        shown = [nodes.paragraph("", "", *badges, classes=["nc-badges"])] if badges else []
+        words = " · ".join(provenance(record, verb="Drawn"))
+        line = typeset(LINE, words=words, files=self.files(record, DOWNLOADS))
+        figure += nodes.legend("", *rest, *shown, *line)
         self.options.setdefault("name", name)
         self.add_name(figure)
         return [figure]
@@ -74,13 +78,3 @@ class FigureDirective(SphinxDirective, LedgerReader):
             return nodes.caption("", name), content
         first, *rest = content
         return nodes.caption(first.rawsource, "", *first.children), rest
-
-    def claims(self) -> list[nodes.Node]:
-        """The badges of the claims that the figure shows."""
-        badges = self.badges(self.options.get("claims", "").replace(",", " ").split())
-        return [nodes.paragraph("", "", *badges, classes=["nc-badges"])] if badges else []
-
-    def line(self, record: dict) -> list[nodes.Node]:
-        """How the figure was made, and its files."""
-        words = " · ".join(provenance(record, verb="Drawn"))
-        return typeset(LINE, words=words, files=self.files(record, DOWNLOADS))

@@ -218,11 +218,6 @@ def listed(label: str, pairs: list[tuple[str, str]]) -> str:
     return f"**{label}**\n\n" + "\n".join(lines)
 
 
-def first(one: griffe.Object) -> str:
-    """The first paragraph of a docstring."""
-    return markdown(one).split("\n\n")[0]
-
-
 def markdown(one: griffe.Object) -> str:
     """A docstring as MyST Markdown: labels in bold, items as lists, formulas as they are."""
     blocks = []
@@ -343,7 +338,7 @@ class IndexDirective(SphinxDirective, LedgerReader):
             ]
             for room, found in ((room, library.sections(room)) for room in library.rooms)
         }
-        about = {room: first(module) for room, module in library.rooms.items()}
+        about = {room: markdown(module).split("\n\n")[0] for room, module in library.rooms.items()}
         return typeset("api_index", self, rooms=rooms, about=about)
 
 
@@ -356,7 +351,7 @@ class ExperimentsDirective(SphinxDirective, LedgerReader):
             for module in {case.rpartition("/")[0] for case in cases}:
                 shown.setdefault(module, []).append(page)
         rows = [
-            (f"{key}/{name}", first(module), shown.get(f"{key}/{name}", []))
+            (f"{key}/{name}", markdown(module).split("\n\n")[0], shown.get(f"{key}/{name}", []))
             for key, drawer in below(self.domain.library.experiments).items()
             for name, module in below(drawer).items()
         ]
