@@ -143,6 +143,13 @@ def component_norms(
         As for `traced_ntk`.
 
     Source: P2, Figs 1 and 13–20, panes c and d.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import entk
+        >>> W, X = jnp.eye(2), jnp.array([[3.0, 4.0]])
+        >>> entk.component_norms(lambda W, x: W @ x, W, X).tolist()  # the rows share no weight
+        [[25.0, 0.0], [0.0, 25.0]]
     """
     k, P = _check(f, params, X)
     chunk = _fitting(chunk, k, 2 * len(X) * P)

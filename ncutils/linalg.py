@@ -77,7 +77,14 @@ def is_traced(array) -> bool:
 def one_hot(
     y: Int[Array, " n"] | Int[np.ndarray, " n"], *, num_classes: int, dtype=float
 ) -> Float[Array, "n c"]:
-    """The n×C indicator matrix of the labels."""
+    """The n×C indicator matrix of the labels.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import linalg
+        >>> linalg.one_hot(jnp.array([0, 2]), num_classes=3).tolist()
+        [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    """
     return (y[:, None] == jnp.arange(num_classes)[None, :]).astype(dtype)
 
 
@@ -108,7 +115,15 @@ def class_averager(
 def class_means(
     H: Float[Array, "n p"], y: Int[Array, " n"], *, num_classes: int
 ) -> Float[Array, "c p"]:
-    """Mean of the rows of H over each class."""
+    """Mean of the rows of H over each class.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import linalg
+        >>> H, y = jnp.array([[1.0], [3.0], [5.0]]), jnp.array([0, 0, 1])
+        >>> linalg.class_means(H, y, num_classes=2).tolist()
+        [[2.0], [5.0]]
+    """
     return class_averager(y, num_classes=num_classes, dtype=H.dtype).T @ H
 
 

@@ -228,6 +228,19 @@ def reduced_flow(
         ValueError: as for `flow`.
 
     Source: P2, Theorem 5.1, (25); see `reduced_velocity` for unequal classes.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from ncutils import block_ntk
+        >>> kernel = block_ntk.BlockKernel(diag=3.0, within=2.0, across=1.0)
+        >>> s = block_ntk.initial_state(kernel, m=3, C=2, n=5, key=jax.random.key(0))
+        >>> parts = block_ntk.decompose(s.H, m=3, C=2)
+        >>> ts = jnp.array([0.0, 1.0])
+        >>> whole = block_ntk.flow(s.W, s.H, s.b, kernel, m=3, C=2, ts=ts)
+        >>> small = block_ntk.reduced_flow(s.W, *parts, s.b, kernel, m=3, C=2, ts=ts)
+        >>> bool(jnp.allclose(whole.W[-1], small.W[-1], atol=1e-5))
+        True
     """
     sizes = class_sizes(m, C)
     if H1.shape[1] != C or H2.shape[1] != sum(sizes) - C:

@@ -34,6 +34,12 @@ def classifier_gram(b: Float[Array, " C"], M: Float[Array, "C C"]) -> Float[Arra
         ValueError: if M is not symmetric positive definite.
 
     Source: P2, (29), (60); general M is ours.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import block_ntk
+        >>> block_ntk.classifier_gram(jnp.zeros(2), jnp.eye(2)).round(6).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
     """
     _check_mean_kernel(b, M)
     T = _target(b)

@@ -40,6 +40,15 @@ def decompose(
         ValueError: if H does not have N columns.
 
     Source: P2, (23)–(24). The released code's `H2` is $\sqrt m H_2$.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import block_ntk
+        >>> H1, H2 = block_ntk.decompose(jnp.array([[1.0, 3.0, 5.0, 5.0]]), m=2, C=2)
+        >>> H1.round(6).tolist()
+        [[2.0, 5.0]]
+        >>> (H2**2).sum().round(6).item()
+        1.0
     """
     sizes = class_sizes(m, C)
     if H.shape[1] != sum(sizes):
@@ -62,6 +71,13 @@ def compose(
         ValueError: if H2 does not have N − C columns.
 
     Source: P2, (23).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import block_ntk
+        >>> H = jnp.array([[1.0, 3.0, 5.0, 5.0]])
+        >>> block_ntk.compose(*block_ntk.decompose(H, m=2, C=2), m=2).round(6).tolist()
+        [[1.0, 3.0, 5.0, 5.0]]
     """
     C = H1.shape[1]
     sizes = class_sizes(m, C)

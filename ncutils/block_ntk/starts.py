@@ -74,6 +74,16 @@ def initial_state(
         With E = O the rank of W, and so the sign of its determinant on the span of
         the features, cannot change in finite time. A start of the wrong
         orientation without within-class part ends at a saddle, not at zero loss.
+
+    Example:
+        >>> import jax
+        >>> from ncutils import block_ntk
+        >>> kernel = block_ntk.BlockKernel(diag=3.0, within=2.0, across=1.0)
+        >>> key = jax.random.key(0)
+        >>> state = block_ntk.initial_state(kernel, m=3, C=2, n=5, invariant_norm=0.5, key=key)
+        >>> E = block_ntk.invariant(state.W, state.H, kernel, m=3, C=2)
+        >>> float(round(jax.numpy.linalg.norm(E), 6))
+        0.5
     """
     sizes = class_sizes(m, C)
     N, mean_size = sum(sizes), sum(sizes) / C

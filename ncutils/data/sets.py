@@ -250,6 +250,13 @@ def balanced_subset(dataset: Dataset, per_class: int, *, key: PRNGKeyArray) -> D
 
     Raises:
         ValueError: a class has fewer samples than that, or per_class is below 1.
+
+    Example:
+        >>> import jax
+        >>> from ncutils import data
+        >>> few = data.balanced_subset(data.load("digits"), 3, key=jax.random.key(0))
+        >>> few.class_sizes.tolist()
+        [3, 3, 3, 3, 3, 3, 3, 3, 3, 3]
     """
     sizes = dataset.class_sizes
     _check_per_class(per_class, sizes)

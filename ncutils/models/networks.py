@@ -177,7 +177,15 @@ def _check_widths(widths) -> None:
 
 
 def features(model, X: Float[Array, "n *shape"]) -> Float[Array, "n p"]:
-    """The last hidden layer of a network, after its activation, for each row of a batch."""
+    """The last hidden layer of a network, after its activation, for each row of a batch.
+
+    Example:
+        >>> import jax
+        >>> from ncutils import models
+        >>> net = models.mlp([4, 8, 2], activation="relu", key=jax.random.key(0))
+        >>> models.features(net, jax.numpy.ones((3, 4))).shape
+        (3, 8)
+    """
     return jax.vmap(model.features)(X)
 
 
@@ -215,6 +223,14 @@ def functions(model):
         `f(params, x)`, `h(params, x)`, `params`: for one example x, with the running
         statistics of batch norm held fixed. This is what `entk` asks for. Both functions
         are pytrees: handed to a compiled one, they need no new compilation.
+
+    Example:
+        >>> import jax
+        >>> from ncutils import entk, models
+        >>> net = models.mlp([4, 8, 2], activation="relu", key=jax.random.key(0))
+        >>> f, h, params = models.functions(net)
+        >>> f(params, jax.numpy.ones(4)).shape, h(params, jax.numpy.ones(4)).shape
+        ((2,), (8,))
     """
     params, *fixed = partition(model)
     f, h = (jax.tree_util.Partial(apply, tuple(fixed)) for apply in (_outputs, _features))

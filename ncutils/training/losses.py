@@ -29,6 +29,13 @@ def half_squared_error(
 
 
 def cross_entropy(outputs: Float[Array, "n c"], targets: Float[Array, "..."]) -> Float[Array, ""]:
-    r"""$-\frac1n \sum_{i,k} y_{ik} \log \mathrm{softmax}(f(x_i))_k$, natural logarithm."""
+    r"""$-\frac1n \sum_{i,k} y_{ik} \log \mathrm{softmax}(f(x_i))_k$, natural logarithm.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ncutils import training
+        >>> training.cross_entropy(jnp.zeros((1, 2)), jnp.array([[1.0, 0.0]])).round(4).item()
+        0.6931
+    """
     _check_same_shape(outputs, targets)
     return jnp.mean(optax.losses.softmax_cross_entropy(outputs, targets))

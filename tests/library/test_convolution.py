@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ncutils._fast import convolution
-from ncutils.models import Conv, batch_norm, normed
+from ncutils.models.layers import Conv, batch_norm, normed
 
 jax.config.update("jax_enable_x64", True)
 
