@@ -79,7 +79,9 @@ class Library:
             rest = {path: one for path, one in names if one.canonical_path not in known}
             says_more = module.docstring and "\n\n" in module.docstring.value
             if any(not one.is_attribute for one in rest.values()) or says_more:
-                yield f"{room}.{name}", module, rest
+                # `training.fit` is a function, too.
+                path = f"{room}.{name}"
+                yield f"{path}.py" if path in seen else path, module, rest
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -268,7 +270,7 @@ class RoomDirective(SphinxDirective, LedgerReader):
         for path in files(library.rooms[room]):
             self.env.note_dependency(str(path))
         for path, module, names in library.sections(room):
-            section = self.section(path, f"{PACKAGE}.{path}", module)
+            section = self.section(path, module.canonical_path, module)
             pairs = {one.name: quoted(one.value) for one in names.values() if one.is_attribute}
             lines = [f"{name} = {text}" for name, text in pairs.items() if len(text) <= WIDTH]
             section += [self.code("\n".join(lines))] if lines else []

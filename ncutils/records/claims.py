@@ -105,6 +105,11 @@ def load(folder: Path | None = None) -> dict[str, Claim]:
     Raises:
         ValueError: on a row that lacks a field, has one too many, repeats an id,
             depends on an unknown id, or cannot be judged.
+
+    Example:
+        >>> from ncutils.records import claims
+        >>> claims.load()["P1-T41"].number
+        'Theorem 4.1'
     """
     files = papers.files() if folder is None else sorted(folder.glob("*.yml"))
     stamps = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files)

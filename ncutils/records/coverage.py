@@ -72,6 +72,11 @@ def load(folder: Path | None = None) -> tuple[Item, ...]:
     Raises:
         ValueError: on an unknown or missing field, an item that stands twice, or a paper
             whose figures are not all there.
+
+    Example:
+        >>> from ncutils.records import coverage
+        >>> sum(item.is_figure for item in coverage.load() if item.paper == "kothapalli2025")
+        13
     """
     items = []
     for path in papers.files() if folder is None else sorted(folder.glob("*.yml")):
