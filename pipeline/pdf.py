@@ -243,8 +243,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings["author"],
         f"{stage.scorecard_line(ledger)}. Computed at {scale} scale, commit {ledger['commit']}, "
         f"{ledger['made'][:10]}.",
-        "What the pages fold away of their code is left out here; their notebooks, the data of the figures and "
-        "the sliders come with the book on the screen.",
+        "What the pages fold away of their code is left out here; their notebooks, the data of "
+        "the figures and the sliders come with the book on the screen.",
     ]
     print(f"Printing {html.relative_to(root)} ...", flush=True)
     pages = make(html, root / "_toc.yml", target, title=settings["title"], front=front)
