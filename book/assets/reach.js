@@ -17,7 +17,10 @@
     for (const box of article?.querySelectorAll("div, pre, table, figure, svg") ?? []) {
       const given = box.dataset.reached;
       if (scrolls(box) && !box.closest("details:not([open])")) {
-        if (given !== undefined) continue;
+        if (given !== undefined) {
+          if (box.tabIndex !== 0) box.tabIndex = 0; // the theme has looked after us
+          continue;
+        }
         const wanted = { tabindex: "0", role: "group", "aria-label": name(box) };
         const lacking = Object.keys(wanted).filter((attribute) => !box.hasAttribute(attribute));
         for (const attribute of lacking) box.setAttribute(attribute, wanted[attribute]);
@@ -36,7 +39,12 @@
     asked = requestAnimationFrame(look);
   };
   addEventListener("resize", soon);
-  document.addEventListener("toggle", soon, true); // folded code has no width
+  // Folded code has no width, and the theme writes -1 on what it found to fit: seen at once.
+  new MutationObserver(look).observe(document.documentElement, {
+    attributes: true,
+    attributeFilter: ["open", "tabindex"],
+    subtree: true,
+  });
   addEventListener("load", () =>
     (window.MathJax?.startup?.promise ?? Promise.resolve()).then(soon),
   );
